@@ -1,4 +1,4 @@
-"""The only door to the disk: files that are whole or absent, locked run folders, ledgers, and names safe for a file system."""
+"""The only door to the disk: files whole or absent, locked folders, ledgers, names safe for every file system."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def _told(path: Path) -> Iterator[None]:
                 f"no space left to write '{path}' ({free / 1e9:.2f} GB free there): free some space and run the same "
                 "command again; everything finished so far is kept"
             ) from error
-        raise DiskError(f"cannot write '{path}': {error.strerror or error}; check that the folder is writable") from error
+        raise DiskError(
+            f"cannot write '{path}': {error.strerror or error}; check that the folder is writable"
+        ) from error
 
 
 def _free(path: Path) -> int:
