@@ -1,0 +1,1 @@
+"""What flows: catalogues, cutouts, trees, labels and votes; no network, no torch."""
