@@ -1,0 +1,295 @@
+"""The card: what a set of weights is, how galaxies are fed to it and what its answers mean; read without torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import math
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from .. import disk
+from ..errors import BadWeights, DiskError, TreeError
+from ..galaxy.tree import Tree
+
+HEADS = ("classes", "dirichlet", "fractions", "sigmoid")
+TREE_HEADS = ("dirichlet", "fractions")
+LINKS = ("softmax", "divisive")
+CARD, WEIGHTS, GOLDEN, ONNX = "card.json", "weights.safetensors", "golden.safetensors", "model.onnx"
+SHIPPED = Path(__file__).parent / "shipped"
+
+_FORMAT = 1
+_LARGEST_CARD = (
+    64_000_000  # bytes; a history of thousands of epochs and a tree of hundreds of answers take less than 1 MB
+)
+_LARGEST_GOLDEN = 256_000_000  # bytes
+_LARGEST_SIDE = 4096  # px
+
+
+@dataclass(frozen=True)
+class Card:
+    """Everything about a set of weights but the weights.
+
+    What the network means (:attr:`MEANING`) is digested into the golden pair, so that an edited or swapped card is
+    refused. Raises :class:`BadWeights` from :meth:`check`, :meth:`load` and :meth:`save`.
+    """
+
+    name: str  # how people call it
+    bands: tuple[str, ...]  # in the order of the network's channels
+    display: dict[str, Any]  # how a galaxy becomes the network's uint8 input: the fields of galaxy.display.Display
+    head: str  # one of HEADS: what the answers are
+    names: tuple[str, ...]  # of the answers: the classes, or the tree's columns, in the order of the network's outputs
+    backbone: str  # a key of backbone.BACKBONES
+    version: str = "1"  # of these weights
+    link: str = "softmax"  # of a fractions head: "softmax", or "divisive" (the winner's normalised ReLU)
+    dropout: float = 0.0  # before the last layer, in training
+    tree: str = ""  # name of the decision tree, "" without one
+    tree_digest: str = ""  # Tree.digest
+    tree_toml: str = ""  # a tree that is not built in, whole
+    mean: tuple[float, ...] = ()  # per band of the pixels in 0..1; subtracted inside the network
+    std: tuple[float, ...] = ()  # per band; divided by inside the network
+    temperature: float = 1.0  # of the softmax (or sigmoid): probabilities = softmax(z / temperature)
+    precision: str = "float32"  # in which matrices and filters are stored: "float32" or "float16"
+    parameters: int = 0  # number of trained weights
+    labels: dict[str, Any] = field(default_factory=dict)  # the LabelChoice it learnt from
+    split: dict[str, Any] = field(default_factory=dict)  # the Split that kept validation and test apart
+    training: dict[str, Any] = field(default_factory=dict)  # data digest, galaxies per part, command, seconds ...
+    history: tuple[dict[str, Any], ...] = ()  # one entry per epoch
+    metrics: dict[str, Any] = field(default_factory=dict)  # on the validation part
+    licence: str = ""
+    citation: str = ""
+    notes: str = ""
+    digest: str = ""  # SHA-256 of weights.safetensors
+    onnx_digest: str = ""  # SHA-256 of model.onnx, "" before the export
+    tuningfork: str = ""  # version of the package that made it
+    format: int = _FORMAT  # of this card
+
+    @property
+    def size(self) -> int:
+        """Side of the network's square input, px."""
+        return int(self.display["size"])
+
+    @property
+    def meaning(self) -> str:
+        """SHA-256 of what changes the numbers that go in or the sense of those that come out."""
+        values = {key: getattr(self, key) for key in _MEANING}
+        return disk.sha256(json.dumps(values, sort_keys=True, allow_nan=False).encode())
+
+    def load_tree(self) -> Tree | None:
+        """The tree of the answers, proved by its digest; None without one. Raises :class:`BadWeights`."""
+        if not self.tree:
+            return None
+        try:
+            tree = Tree.from_toml(self.tree_toml) if self.tree_toml else Tree.load(self.tree)
+        except TreeError as error:
+            raise BadWeights(f"the card of '{self.name}' names a tree that cannot be had: {error}") from error
+        if tree.digest != self.tree_digest:
+            raise BadWeights(
+                f"'{self.name}' was trained on another version of the tree '{self.tree}' (digest "
+                f"{self.tree_digest[:12]}, here {tree.digest[:12]}), so that its answers would be misread: use the "
+                f"tuningfork {self.tuningfork} that made it"
+            )
+        return tree
+
+    def check(self) -> Tree | None:
+        """Prove that the card fits together, and return its tree; raises :class:`BadWeights` that names the key."""
+        for key, allowed in (("head", HEADS), ("link", LINKS), ("precision", ("float32", "float16"))):
+            if getattr(self, key) not in allowed:
+                raise _bad(
+                    key, f"must be one of {', '.join(allowed)}, not '{getattr(self, key)}'", getattr(self, key), allowed
+                )
+        for key, limit in (("bands", 64), ("names", 100_000)):
+            values = getattr(self, key)
+            if not 1 <= len(values) <= limit or len(set(values)) != len(values) or "" in values:
+                raise _bad(key, f"must be 1 to {limit} names that differ, not {_short(values)}")
+        size = self.display.get("size")
+        if type(size) is not int or not 8 <= size <= _LARGEST_SIDE:
+            raise _bad("display", f"must hold 'size', the input's side of 8 to {_LARGEST_SIDE} px, not {_short(size)}")
+        for key, floor in (("mean", -math.inf), ("std", 0.0)):
+            values = getattr(self, key)
+            if len(values) != len(self.bands) or not all(math.isfinite(v) and v > floor for v in values):
+                above = " above 0" if key == "std" else ""
+                raise _bad(key, f"must be {len(self.bands)} finite numbers{above}, one per band, not {_short(values)}")
+        if not self.temperature > 0:
+            raise _bad("temperature", f"must be above 0, not {self.temperature}")
+        if not 0 <= self.dropout < 1:
+            raise _bad("dropout", f"must be at least 0 and below 1, not {self.dropout}")
+        return self._check_tree()
+
+    def _check_tree(self) -> Tree | None:
+        tree = self.load_tree()
+        if self.head in TREE_HEADS and tree is None:
+            raise _bad("tree", f"is empty, but a {self.head} head answers the questions of a tree")
+        if tree is not None and self.head != "classes" and self.names != tree.columns:
+            wrong = [f"'{a}' for '{b}'" for a, b in zip(self.names, tree.columns, strict=False) if a != b]
+            raise _bad(
+                "names",
+                f"are not the {len(tree.columns)} columns of the tree '{self.tree}': {len(self.names)}, with {wrong[:3]}",
+            )
+        return tree
+
+    def to_json(self) -> dict[str, Any]:
+        """The card as JSON holds it: every key, tuples as lists."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+    @classmethod
+    def from_json(cls, value: Any) -> Card:
+        """A card from JSON; raises :class:`BadWeights` on unknown (nearest named), missing or mistyped keys."""
+        if not isinstance(value, dict):
+            raise BadWeights(f"a card is a JSON object, not {_short(value)}")
+        hints = get_type_hints(cls)
+        for key in value:
+            if key not in hints:
+                raise _bad(key, "is no key of a card", key, tuple(hints))
+        if value.get("format", 0) != _FORMAT:
+            raise _bad("format", f"is {_short(value.get('format'))}; this tuningfork reads format {_FORMAT}: update it")
+        missing = [key for key in hints if key not in value]
+        if missing:
+            raise BadWeights(f"the card lacks {', '.join(missing)}: it was cut or made by another program")
+        card = cls(**{key: _typed(key, value[key], str(hints[key])) for key in hints})
+        card.check()
+        return card
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Card:
+        """The card of a model folder; raises :class:`BadWeights` where it is absent, broken or contradicts itself."""
+        path = Path(folder) / CARD
+        try:
+            if path.stat().st_size > _LARGEST_CARD:
+                raise BadWeights(f"'{path}' has {path.stat().st_size} bytes: no card is that large")
+            return cls.from_json(disk.read_json(path))
+        except FileNotFoundError as error:
+            raise BadWeights(f"'{folder}' holds no {CARD}: name the folder of a model, or of a training run") from error
+        except (DiskError, OSError, RecursionError) as error:
+            raise BadWeights(f"the card '{path}' cannot be read: {error}") from error
+        except BadWeights as error:
+            raise BadWeights(f"'{path}': {error}") from error
+
+    def save(self, folder: str | Path) -> None:
+        """Check the card and write it to ``folder``/card.json."""
+        self.check()
+        disk.write_json(Path(folder) / CARD, self.to_json())
+
+
+_MEANING = (
+    *("bands", "display", "head", "link", "names", "tree", "tree_digest", "backbone"),
+    *("mean", "std", "temperature", "digest"),
+)
+
+
+def _bad(key: str, problem: str, wrote: str = "", allowed: tuple[str, ...] = ()) -> BadWeights:
+    near = difflib.get_close_matches(wrote, allowed, 1) if isinstance(wrote, str) else []
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    return BadWeights(f"card key '{key}' {problem}{hint}")
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _typed(key: str, value: Any, hint: str) -> Any:
+    """``value`` as the type of a field, refusing what is none; JSON lists become tuples."""
+
+    def number(item: Any) -> bool:
+        return type(item) is int or (type(item) is float and math.isfinite(item))
+
+    kinds: dict[str, tuple[str, bool]] = {
+        "<class 'str'>": ("a text", isinstance(value, str)),
+        "<class 'int'>": ("a whole number", type(value) is int),
+        "<class 'float'>": ("a finite number", number(value)),
+        "dict[str, typing.Any]": ("an object", isinstance(value, dict)),
+        "tuple[str, ...]": ("a list of texts", isinstance(value, list) and all(isinstance(v, str) for v in value)),
+        "tuple[float, ...]": ("a list of finite numbers", isinstance(value, list) and all(number(v) for v in value)),
+        "tuple[dict[str, typing.Any], ...]": (
+            "a list of objects",
+            isinstance(value, list) and all(isinstance(v, dict) for v in value),
+        ),
+    }
+    wanted, right = kinds[hint]
+    if not right:
+        raise _bad(key, f"must be {wanted}, not {_short(value)}")
+    if hint == "tuple[float, ...]":
+        return tuple(float(v) for v in value)
+    if isinstance(value, list):
+        return tuple(value)
+    return float(value) if hint == "<class 'float'>" else value
+
+
+def load_golden(folder: str | Path) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """The golden pair of a model folder: galaxies as the network sees them, and what it must answer.
+
+    Returns uint8 (N, bands, size, size) and float32 (N, answers); whoever runs the network proves itself on it
+    (relative tolerance 1e-4). Raises :class:`BadWeights` if the pair is absent, broken, or belongs to another card.
+    """
+    folder = Path(folder)
+    card, path = Card.load(folder), folder / GOLDEN
+    try:
+        if path.stat().st_size > _LARGEST_GOLDEN:
+            raise BadWeights(f"'{path}' has {path.stat().st_size} bytes: no golden pair is that large")
+        with safe_open(path, framework="np") as file:
+            if set(file.keys()) != {"input", "output"}:
+                raise BadWeights(f"'{path}' holds {_short(sorted(file.keys()))}, not 'input' and 'output'")
+            metadata = file.metadata() or {}
+            images, answers = file.get_tensor("input"), file.get_tensor("output")
+    except (SafetensorError, OSError) as error:
+        raise BadWeights(f"the golden pair '{path}' cannot be read: {error}") from error
+    shape = (len(images), len(card.bands), card.size, card.size) if images.ndim else ()
+    if images.dtype != np.uint8 or images.shape != shape or not len(images):
+        raise BadWeights(f"golden input of '{folder}' is {images.dtype} {images.shape}, the card wants uint8 {shape}")
+    if answers.dtype != np.float32 or answers.shape != (len(images), len(card.names)) or not np.isfinite(answers).all():
+        raise BadWeights(
+            f"golden output of '{folder}' is {answers.dtype} {answers.shape}, the card wants finite float32 "
+            f"({len(images)}, {len(card.names)})"
+        )
+    if metadata.get("meaning") != card.meaning:
+        raise BadWeights(
+            f"the card of '{folder}' is not the one that its golden pair was made with ({', '.join(_MEANING)}): "
+            "it was edited or swapped; take the model folder whole from where it came"
+        )
+    return images, answers
+
+
+def find_onnx(folder: str | Path) -> Path:
+    """The exported network of a model folder, proved by the card's digest; raises :class:`BadWeights`."""
+    path, card = Path(folder) / ONNX, Card.load(folder)
+    if not path.is_file():
+        raise BadWeights(
+            f"'{folder}' holds no {ONNX}: export it (tuningfork.model.export.export_onnx), or use engine 'torch'"
+        )
+    if disk.sha256(path) != card.onnx_digest:
+        raise BadWeights(f"'{path}' is not the file that its card tells of (SHA-256 differs): export the weights again")
+    return path
+
+
+def find_model(model: str | Path) -> Path:
+    """The model folder that a user means: itself, the ``model`` folder of a training run, or a shipped model by name.
+
+    Raises :class:`BadWeights`, which names what was looked for and the shipped models.
+    """
+    path = Path(model)
+    if path.name == CARD:
+        path = path.parent
+    for folder in (path, path / "model"):
+        if (folder / CARD).is_file():
+            return folder
+    shipped = shipped_models()
+    if str(model) in shipped:
+        return shipped[str(model)]
+    near = difflib.get_close_matches(str(model), shipped, 1)
+    hint = f"did you mean '{near[0]}'?" if near else f"models by name: {', '.join(shipped) or 'none are installed'}"
+    raise BadWeights(f"'{model}' is no model: neither it nor '{path / 'model'}' holds a {CARD}; {hint}")
+
+
+def shipped_models() -> dict[str, Path]:
+    """The models inside the package: name -> folder, sorted."""
+    if not SHIPPED.is_dir():
+        return {}
+    return {p.name: p for p in sorted(SHIPPED.iterdir()) if re.fullmatch(r"[\w.-]+", p.name) and (p / CARD).is_file()}
