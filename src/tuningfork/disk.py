@@ -13,11 +13,14 @@ import socket
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from .errors import DiskError, DiskFull, Locked
 
 step: Callable[[str, Path], None] = lambda name, path: None  # noqa: E731  (tests/faults replaces this hook to die at each step)
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
@@ -26,15 +29,34 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            free = _free(path)
-            raise DiskFull(
-                f"no space left to write '{path}' ({free / 1e9:.2f} GB free there): free some space and run the same "
-                "command again; everything finished so far is kept"
-            ) from error
-        raise DiskError(
-            f"cannot write '{path}': {error.strerror or error}; check that the folder is writable"
-        ) from error
+        raise _explained(error, path) from error
+
+
+def _explained(error: OSError, path: Path) -> DiskError:
+    if error.errno in _FULL or _short_write(error):
+        return DiskFull(
+            f"no space left to write '{path}' ({_free(path) / 1e9:.2f} GB free there): free some space and run the "
+            "same command again; everything finished so far is kept"
+        )
+    return DiskError(f"cannot write '{path}': {error.strerror or error}; check that the folder is writable")
+
+
+def _short_write(error: OSError) -> bool:
+    """NumPy's ``tofile`` tells of a full disk without an errno, as "1000 requested and 24 written"."""
+    return error.errno is None and re.search(r"\d+ requested and \d+ written", str(error)) is not None
+
+
+@contextlib.contextmanager
+def _told_of_writing(part: Path, path: Path) -> Iterator[None]:
+    """As :func:`_told`, for the body of :func:`atomic`, which may also read: an error of another file is not ours."""
+    try:
+        yield
+    except OSError as error:
+        named = {str(name) for name in (error.filename, error.filename2) if name is not None}
+        ours = str(part) in named or (error.errno is not None and not named)
+        if ours or _short_write(error):
+            raise _explained(error, path) from error
+        raise
 
 
 def _free(path: Path) -> int:
@@ -59,16 +81,19 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
     The order is data fsync, rename, folder fsync, so that after a kill or a power cut the final name holds either the
     old file or the whole new one. The temporary file keeps the suffix, for libraries that choose a format by it.
-    Raises :class:`DiskFull` or :class:`DiskError`, naming the path.
+    Raises :class:`DiskFull` or :class:`DiskError`, naming the path; errors of the body that are not about writing pass
+    through as they are.
     """
     path = Path(path)
     part = path.with_name(f".part-{uuid.uuid4().hex[:12]}{path.suffix}")
     with _told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        step("begin", path)
         with _told(path):
+            step("begin", path)
+        with _told_of_writing(part, path):
             yield part
+        with _told(path):
             step("written", path)
             _sync(part)
             step("synced", path)
@@ -77,7 +102,14 @@ def atomic(path: str | Path) -> Iterator[Path]:
             _sync(path.parent)
             step("named", path)
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what went wrong before is the better message
+            part.unlink(missing_ok=True)
+
+
+def sweep(folder: str | Path) -> None:
+    """Remove the temporary files that a killed process left in ``folder``; only for who holds its :func:`lock`."""
+    for part in Path(folder).glob(".part-*"):
+        remove(part)
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -102,7 +134,7 @@ def read_json(path: str | Path) -> Any:
         return json.loads(Path(path).read_bytes())
     except OSError as error:
         raise DiskError(f"cannot read '{path}': {error.strerror or error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DiskError(f"'{path}' is no JSON: {error}") from error
 
 
@@ -164,8 +196,10 @@ class Ledger:
                 step("written", self.path)
                 os.fsync(file.fileno())
                 step("synced", self.path)
+                if file.tell() == len(line):  # a new file: its name has to reach the disk too
+                    _sync(self.path.parent)
 
-    def _cut_torn_line(self, file: Any) -> None:
+    def _cut_torn_line(self, file: IO[bytes]) -> None:
         size = file.seek(0, os.SEEK_END)
         if size == 0:
             return
@@ -176,9 +210,12 @@ class Ledger:
 
     def read(self) -> list[dict[str, Any]]:
         """All entries, oldest first; an absent ledger is an empty one."""
-        if not self.path.exists():
+        try:
+            lines = self.path.read_bytes().split(b"\n")
+        except FileNotFoundError:
             return []
-        lines = self.path.read_bytes().split(b"\n")
+        except OSError as error:
+            raise DiskError(f"cannot read '{self.path}': {error.strerror or error}") from error
         entries = []
         for number, line in enumerate(lines[:-1], 1):  # what follows the last newline is a torn line
             try:
@@ -198,15 +235,20 @@ def lock(folder: str | Path) -> Iterator[None]:
     with _told(path):
         file = open(path, "a+")  # noqa: SIM115  (closed below, after the lock)
     try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            owner = file.read().strip() or "another process"
-            raise Locked(f"'{folder}' is in use by {owner}: wait for it, stop it, or choose another folder") from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
+        with _told(path):
+            _take(file, folder)
         yield
     finally:
         file.close()
+
+
+def _take(file: IO[str], folder: str | Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        owner = file.read().strip() or "another process"
+        raise Locked(f"'{folder}' is in use by {owner}: wait for it, stop it, or choose another folder") from None
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {socket.gethostname()}")
+    file.flush()
