@@ -1,0 +1,1 @@
+"""From the Store to a batch: split, render once, draw, augment."""
