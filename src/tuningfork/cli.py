@@ -1,0 +1,328 @@
+"""The command line: one verb, one call; bars on long work, --json for programs, exit codes that mean something."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from . import __version__
+from .errors import RecipeError, TuningforkError
+
+DONE, FAILED, REJECTED, REQUEUE, INTERRUPTED = 0, 2, 3, 75, 130
+
+EPILOG = (
+    "Exit codes: 0 all done; 3 done, but some galaxies were rejected (each is listed with its reason); 2 refused, "
+    "with what to do about it; 75 stopped by a signal after saving, run the same command again; 130 interrupted."
+)
+app = typer.Typer(
+    help="From pictures of galaxies to calibrated morphology.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+simulate_app = typer.Typer(help="Draw a sky whose truth is known.", no_args_is_help=True)
+app.add_typer(simulate_app, name="simulate")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Bands = Annotated[str, typer.Option(help="Names of the bands, e.g. g,r,i,z,Y, where the files do not tell.")]
+Catalogue = Annotated[
+    Path, typer.Option("--labels", help="Catalogue to join by id: CSV, ECSV, FITS, VOTable, Parquet.")
+]
+
+
+class Join(StrEnum):
+    """What a join does with rows that have no partner."""
+
+    refuse = "refuse"
+    drop = "drop"
+
+
+Unmatched = Annotated[Join, typer.Option(help="Rows of a join without a partner: refuse, or drop them and say so.")]
+
+
+@contextmanager
+def bar(title: str, quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
+    """A progress bar on the error stream, so that the output stays clean; silent with --json."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        Remaining(),
+        TextColumn("{task.fields[live]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), disable=quiet) as progress:
+        task = progress.add_task(title, total=None, live="")
+        yield lambda done, total, live: progress.update(task, completed=done, total=total, live=live)
+
+
+def say(result: Any, as_json: bool, text: str) -> None:
+    """Print a result: as JSON, where asked for, else as the text that stands beside it."""
+    if as_json:
+        value = asdict(result) if is_dataclass(result) and not isinstance(result, type) else result
+        typer.echo(json.dumps(value, default=str, indent=2))
+    else:
+        typer.echo(text)
+
+
+def account(n_in: int, n_done: int, n_rejected: int) -> str:
+    """The line that every verb over galaxies ends with."""
+    return f"{n_in:,} galaxies in = {n_done:,} done + {n_rejected:,} rejected"
+
+
+def split_names(text: str) -> tuple[str, ...] | None:
+    """``"g,r,i"`` as names; None where the flag was not given."""
+    return tuple(part.strip() for part in text.split(",") if part.strip()) or None
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"tuningfork {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    """Options of the command itself."""
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the sky, the network and the report.")] = Path("demo"),
+    galaxies: Annotated[int, typer.Option(help="How many galaxies to draw.")] = 3000,
+    epochs: Annotated[int, typer.Option(help="How often to show them to the network.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Draw a sky, train a network on it, classify galaxies it never saw, and judge that, in a few minutes."""
+    from .workflow.demo import demo as run
+
+    with bar("demo", as_json) as progress:
+        result = run(out, galaxies=galaxies, epochs=epochs or None, progress=progress)
+    say(result, as_json, result.text())
+
+
+@simulate_app.command("galaxies")
+def simulate_galaxies(
+    out: Annotated[Path, typer.Option(help="The store to write.")],
+    n: Annotated[int, typer.Option("-n", "--number", help="How many.")] = 1000,
+    survey: Annotated[str, typer.Option(help="Camera: sdss or des.")] = "sdss",
+    bands: Bands = "",
+    size: Annotated[int, typer.Option(help="Side of a cutout, px; 0 = the survey's usual.")] = 0,
+    colour: Annotated[bool, typer.Option(help="Colour pictures (JPEG), or flux in each band.")] = True,
+    seed: Annotated[int, typer.Option(help="Galaxy i of a seed is always the same.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Galaxies of known shape, with the votes of simulated volunteers."""
+    from .simulate.galaxies import simulate_galaxies as run
+
+    with bar("simulate", as_json) as progress:
+        store = run(
+            n, out, survey=survey, bands=split_names(bands), size=size or None, colour=colour, seed=seed,
+            progress=progress,
+        )  # fmt: skip
+    say({"path": str(out), "n_done": len(store)}, as_json, f"{len(store):,} simulated galaxies in '{out}'")
+
+
+@app.command()
+def ingest(
+    source: Annotated[str, typer.Argument(help="Folder, FITS/HDF5 stack, Parquet, or a pattern with {id} and {band}.")],
+    out: Annotated[Path, typer.Option(help="The store to write.")],
+    labels: Annotated[
+        Path | None, typer.Option(help="Catalogue to join by id (CSV, ECSV, FITS, VOTable, ...).")
+    ] = None,
+    id_column: Annotated[str, typer.Option("--id", help="The id column of the catalogue, if not guessed.")] = "",
+    unmatched: Unmatched = Join.refuse,
+    bands: Bands = "",
+    pixel_scale: Annotated[float, typer.Option(help="Arcsec per pixel, where the files do not tell.")] = 0.0,
+    as_json: Json = False,
+) -> None:
+    """Check every picture and put them all, with their labels, into a store."""
+    from .galaxy.ingest import ingest as run
+
+    with bar("ingest", as_json) as progress:
+        done = run(
+            source, out, labels=labels, id_column=id_column or None, unmatched=unmatched.value,
+            bands=split_names(bands), pixel_scale=pixel_scale or None, progress=progress,
+        )  # fmt: skip
+    say(done, as_json, f"{account(done.n_in, done.n_done, done.n_rejected)}: '{out}'{listed(done)}")
+    raise typer.Exit(REJECTED if done.n_rejected else DONE)
+
+
+def listed(done: Any) -> str:
+    """The first rejected galaxies and the notes of a run, a line each."""
+    lines = [f"  rejected {one.id}: {one.reason} ({one.detail})" for one in getattr(done, "rejected", [])[:5]]
+    lines += [f"  note: {note}" for note in getattr(done, "notes", ())]
+    return "".join(f"\n{line}" for line in lines)
+
+
+@app.command()
+def train(
+    data: Annotated[str, typer.Option(help="Store, or whatever ingest takes.")],
+    out: Annotated[Path, typer.Option(help="Run folder; a run that was stopped goes on in it.")],
+    labels: Annotated[str, typer.Option(help="A catalogue file, or a column of the store's own catalogue.")] = "",
+    kind: Annotated[
+        str, typer.Option("--as", help="column, largest, threshold, kmeans, mode, draw, counts, fractions.")
+    ] = "",
+    tree: Annotated[str, typer.Option(help="Decision tree of the votes: a name, or a TOML file.")] = "",
+    merge: Annotated[str, typer.Option(help="Classes to merge: spiral=spiral_clockwise+spiral_anticlockwise,...")] = "",
+    drop: Annotated[str, typer.Option(help="Classes to leave out, commas between.")] = "",
+    recipe: Annotated[Path | None, typer.Option(help="TOML file of choices; flags win over it.")] = None,
+    backbone: Annotated[str, typer.Option(help="The network: see `tuningfork models --backbones`.")] = "",
+    epochs: Annotated[int, typer.Option(help="Passes over the training part.")] = 0,
+    size: Annotated[int, typer.Option(help="Side of the network's input, px.")] = 0,
+    crop: Annotated[float, typer.Option(help="Side of the central square to look at, px of the picture.")] = 0.0,
+    balance: Annotated[str, typer.Option(help="Rare classes: none, sqrt or balanced sampling.")] = "",
+    choose: Annotated[
+        list[str] | None, typer.Option("--set", help="Any choice of the recipe: train.rate=0.001")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a network on labelled galaxies; killed and started again, it goes on where it was."""
+    from .workflow.training import train as run
+
+    flags = {
+        "labels.kind": kind, "labels.tree": tree, "labels.merge": merge, "labels.drop": drop,
+        "model.backbone": backbone, "train.epochs": epochs, "display.size": size, "display.crop": crop,
+        "train.balance": balance,
+    }  # fmt: skip
+    changes: dict[str, Any] = {key: value for key, value in flags.items() if value}
+    for one in choose or []:
+        key, equals, value = one.partition("=")
+        if not equals:
+            raise RecipeError(f"--set {one!r}: write KEY=VALUE, for instance --set train.rate=0.001")
+        changes[key] = value
+    with bar("train", as_json) as progress:
+        done = run(data, out, labels=labels, recipe=recipe, changes=changes, progress=progress)
+    say(done, as_json, done.text())
+    raise typer.Exit(REQUEUE if done.stopped else REJECTED if done.n_rejected else DONE)
+
+
+@app.command()
+def predict(
+    source: Annotated[str, typer.Argument(help="Store, folder, stack or pattern: whatever ingest takes.")],
+    model: Annotated[list[str], typer.Option(help="Run or model folder; several make an ensemble.")],
+    out: Annotated[Path, typer.Option(help="The votes to write (Parquet).")],
+    part: Annotated[str, typer.Option(help="Only this part of the run's split: test, validation or train.")] = "",
+    views: Annotated[int, typer.Option(help="Average over 1, 2, 4 or 8 turned and mirrored views.")] = 1,
+    bands: Bands = "",
+    engine: Annotated[str, typer.Option(help="auto, onnxruntime, openvino or torch.")] = "auto",
+    batch: Annotated[int, typer.Option(help="Galaxies per call of the network.")] = 64,
+    threads: Annotated[int, typer.Option(help="0 = all cores.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Classify every galaxy of a source; write votes, one row per galaxy."""
+    from .predict.predict import predict as run
+
+    with bar("predict", as_json) as progress:
+        done = run(
+            source, model, out, part=part or None, bands=split_names(bands), views=views, batch=batch, engine=engine,
+            threads=threads, progress=progress,
+        )  # fmt: skip
+    rate = done.n_in / max(done.seconds, 1e-9)
+    reasons = "".join(f"\n  rejected for {reason}: {n:,}" for reason, n in sorted(done.reasons.items()))
+    text = f"{account(done.n_in, done.n_done, done.n_rejected)}, {rate:,.0f}/s with {done.engine}: '{out}'{reasons}"
+    say(done, as_json, text + listed(done))
+    raise typer.Exit(REJECTED if done.n_rejected else DONE)
+
+
+@app.command()
+def evaluate(
+    votes: Annotated[Path, typer.Argument(help="Votes of ours, or a rival's table.")],
+    truth: Annotated[Path, typer.Option(help="Catalogue of the true classes or votes.")],
+    out: Annotated[Path, typer.Option(help="The report: one HTML page.")],
+    column: Annotated[str, typer.Option(help="Column of the true class.")] = "",
+    merge: Annotated[str, typer.Option(help="Classes to merge in the truth, as in train.")] = "",
+    drop: Annotated[str, typer.Option(help="Classes to leave out of the truth.")] = "",
+    tree: Annotated[str, typer.Option(help="Decision tree, where the votes do not tell.")] = "",
+    radius: Annotated[
+        str, typer.Option(help="Join by position within this angle, e.g. 2arcsec, instead of by id.")
+    ] = "",
+    images: Annotated[str, typer.Option(help="Source of the pictures for the galleries, if it has moved.")] = "",
+    unmatched: Unmatched = Join.refuse,
+    as_json: Json = False,
+) -> None:
+    """Judge votes against the truth; write a report."""
+    from .workflow.judging import judge as run
+
+    with bar("evaluate", as_json) as progress:
+        done = run(
+            votes, truth, out, column=column, merge=merge, drop=drop, tree=tree, radius=radius, images=images or None,
+            unmatched=unmatched.value, progress=progress,
+        )  # fmt: skip
+    say(done, as_json, f"{done.text()}\nreport: {out}")
+
+
+@app.command()
+def tree(
+    name: Annotated[str, typer.Argument(help="A built-in tree, or a TOML file; none lists them.")] = "",
+    out: Annotated[Path | None, typer.Option(help="Draw it as a figure: .png, .pdf or .svg.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Draw a decision tree."""
+    from .galaxy.tree import TREES, Tree
+
+    if not name:
+        rows = {one: Tree.load(one).title for one in TREES}
+        say(rows, as_json, "\n".join(f"{one:14} {title}" for one, title in rows.items()))
+        return
+    loaded = Tree.load(name)
+    if out:
+        from .galaxy.treefigure import save
+
+        save(loaded, out)
+    say(asdict(loaded), as_json, f"figure: {out}" if out else loaded.text())
+
+
+@app.command()
+def models(
+    folder: Annotated[Path, typer.Argument(help="Where your runs are.")] = Path(),
+    backbones: Annotated[bool, typer.Option(help="List the networks that train can use, instead.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List the models here."""
+    from .workflow.info import list_backbones, list_models
+
+    rows = list_backbones() if backbones else list_models(folder)
+    lines = [
+        f"{row.pop('name'):24} {'  '.join(f'{key} {value}' for key, value in row.items())}" for row in map(dict, rows)
+    ]
+    say(rows, as_json, "\n".join(lines) or f"no model under '{folder}': train one, or run `tuningfork demo`")
+
+
+@app.command()
+def info(
+    path: Annotated[str, typer.Argument(help="A store, source, run, model, votes or catalogue.")], as_json: Json = False
+) -> None:
+    """Say what a file or folder is and what is in it."""
+    from .workflow.info import info as run
+
+    result = run(path)
+    say(result, as_json, "\n".join(f"{key:14} {value}" for key, value in result.items()))
+
+
+def main() -> None:
+    """Run the command line; errors that tuningfork raises on purpose are printed, not traced."""
+    try:
+        app()
+    except TuningforkError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(FAILED)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; run the same command again to go on", err=True)
+        sys.exit(INTERRUPTED)

@@ -1,0 +1,1 @@
+"""From weights and a store of cutouts to votes at rest."""

@@ -1,0 +1,284 @@
+"""Predict: every galaxy of a source through one model or several, to a Votes file, in constant memory."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import __version__, recipe
+from ..errors import BadCatalog, BadImage, BadWeights, BandError, Reason, RecipeError
+from ..galaxy.catalog import Catalog
+from ..galaxy.cutout import Record, Rejected
+from ..galaxy.display import Display, render_record
+from ..galaxy.source import Source, open_source
+from ..galaxy.tree import Tree
+from ..galaxy.votes import VotesWriter
+from ..model.card import Card, find_model
+from .engine import Engine, open_engine
+from .views import chosen_views, unmirror, view
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What became of the galaxies: ``n_in = n_done + n_rejected`` holds by id."""
+
+    path: str
+    n_in: int
+    n_done: int
+    n_rejected: int
+    seconds: float
+    engine: str
+    notes: tuple[str, ...] = ()
+    reasons: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Model:
+    card: Card
+    engine: Engine
+    display: Display
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Galaxies in the order of the source: ``images`` holds those of ``ids`` that are not in ``rejected``."""
+
+    ids: list[str]
+    positions: list[tuple[float | None, float | None]]
+    images: list[NDArray[np.uint8]]  # one array (n done, bands, S, S) per display
+    rejected: list[Rejected]
+
+
+def predict(
+    source: str | Path | Source,
+    model: str | Path | Sequence[str | Path],
+    out: str | Path,
+    *,
+    ids: Sequence[str] | None = None,
+    part: str | None = None,
+    bands: tuple[str, ...] | None = None,
+    views: int = 1,
+    batch: int = 64,
+    engine: str = "auto",
+    threads: int = 0,
+    progress: Progress | None = None,
+) -> Prediction:
+    """Predict the morphology of every galaxy of ``source`` and write them to the Votes file ``out``.
+
+    Args:
+        source: whatever :func:`~tuningfork.galaxy.source.open_source` opens: a store, a folder of pictures, a stack.
+        model: the folder of a run or a model; several are an ensemble, whose answers are averaged.
+        out: the Votes file (Parquet): one row per galaxy asked for, in the order of the source.
+        ids: these galaxies only. ``part``: those that the model's run kept apart ("test", "validation", "train").
+        bands: names of the source's bands, where its files do not tell.
+        views: average over 1 image, 2 half turns, 4 quarter turns or 8 with mirror images.
+        batch: galaxies per call of the network. ``threads``: for decoding and for the network; 0 = all cores.
+
+    Probabilities and fractions are averaged arithmetically over views and models. Of a Dirichlet head the expected
+    fractions a/A are, and the concentration A (per question) is the mean of the models' and views'.
+
+    Decoding runs in threads, at most a few batches ahead of the network, so that memory does not grow with the number
+    of galaxies. A galaxy that cannot be used becomes a row with ``status`` "rejected" and its reason. Raises
+    :class:`BandError` before any work where the source lacks a band of the model.
+    """
+    began = time.monotonic()
+    cores = threads or len(os.sched_getaffinity(0))
+    source = open_source(source, bands=bands) if isinstance(source, (str, Path)) else source
+    folders = [find_model(one) for one in ([model] if isinstance(model, (str, Path)) else model)]
+    models = [_open(folder, engine, threads) for folder in folders]
+    card = _agreed([one.card for one in models])
+    wanted = _wanted(source, folders[0], ids, part)
+    notes = _check_bands(source, models)
+    tree = Tree.from_toml(card.tree_toml) if card.tree_toml else None
+    total, n_done, reasons = len(wanted), 0, dict[str, int]()
+    numbers = chosen_views(views)
+    displays = list({one.display: None for one in models})
+    with (
+        VotesWriter(out, card.head, card.names, tree, _provenance(models, source, views)) as writer,
+        ThreadPoolExecutor(cores) as pool,
+    ):
+        for done in _ahead(pool, _chunks(source.records(wanted), batch), displays, 2 * cores + 1):
+            values = _answers(models, displays, done.images, numbers, tree) if len(done.images[0]) else None
+            n_done += _write(writer, done, values, reasons)
+            if progress:
+                rejected = sum(reasons.values())
+                rate = (n_done + rejected) / max(time.monotonic() - began, 1e-9)
+                progress(n_done + rejected, total, f"{rate:,.0f} galaxies/s, {rejected} rejected")
+    n_rejected = sum(reasons.values())
+    if n_done + n_rejected != total:
+        raise BadCatalog(f"{total} galaxies were asked for, but {n_done} done + {n_rejected} rejected came back")
+    seconds = time.monotonic() - began
+    return Prediction(str(out), total, n_done, n_rejected, seconds, models[0].engine.name, tuple(notes), reasons)
+
+
+def _open(folder: Path, engine: str, threads: int) -> _Model:
+    card = Card.load(folder)
+    return _Model(card, open_engine(folder, engine, threads), recipe.from_mapping(Display, card.display))
+
+
+def _agreed(cards: Sequence[Card]) -> Card:
+    """The first card, once all of an ensemble are known to answer the same questions in the same columns."""
+    first = cards[0]
+    for other in cards[1:]:
+        if (other.head, other.names, other.tree_digest) != (first.head, first.names, first.tree_digest):
+            raise BadWeights(
+                f"'{first.name}' and '{other.name}' do not answer the same: {first.head} {first.names} against "
+                f"{other.head} {other.names}; an ensemble needs models with one set of answers"
+            )
+    return first
+
+
+def _wanted(source: Source, folder: Path, ids: Sequence[str] | None, part: str | None) -> list[str]:
+    """The ids to predict, in the order of the source; an id that it does not have is an error."""
+    if part is None and ids is None:
+        return list(source.ids)
+    if part is not None:
+        table = folder.parent / "split.parquet"
+        if not table.exists():
+            raise RecipeError(f"--part {part} needs the split of the run, but '{table}' is not there")
+        split = Catalog.read(table)
+        parts = split["part"]
+        if part not in set(parts):
+            raise RecipeError(f"the run's split has no part '{part}'; it has: {', '.join(sorted(set(parts)))}")
+        chosen = {one for one, its in zip(split.ids, parts, strict=True) if its == part}
+        chosen = chosen if ids is None else chosen & set(ids)
+    else:
+        chosen = set(ids or ())
+    wanted = [one for one in source.ids if one in chosen]
+    if len(wanted) < len(chosen):
+        missing = sorted(chosen - set(wanted))
+        raise BadCatalog(f"{len(missing)} of the galaxies asked for are not in '{source.path}': {missing[:5]} ...")
+    return wanted
+
+
+def _check_bands(source: Source, models: Sequence[_Model]) -> list[str]:
+    notes = []
+    for one in models:
+        needs = one.card.bands
+        if source.bands is not None and not set(needs) <= set(source.bands):
+            raise BandError(
+                f"'{source.path}' has the bands {', '.join(source.bands)}; the model '{one.card.name}' was trained on "
+                f"{', '.join(needs)}: choose a model of these bands, or name the bands with --bands if the files do not"
+            )
+        if one.display.pixel_scale and one.display.crop and source.pixel_scale is None:
+            notes.append(
+                f"the pixel scale of '{source.path}' is not known: taken to be the model's, "
+                f"{one.display.pixel_scale:g} arcsec"
+            )
+    return list(dict.fromkeys(notes))
+
+
+def _provenance(models: Sequence[_Model], source: Source, views: int) -> dict[str, Any]:
+    cards = [one.card for one in models]
+    return {
+        "model": {"name": " + ".join(c.name for c in cards), "digest": " ".join(c.digest for c in cards)},
+        "card": cards[0].to_mapping(),
+        "source": source.path,
+        "input_digest": source.digest,
+        "views": views,
+        "version": __version__,
+    }
+
+
+def _chunks(records: Iterable[Record | Rejected], size: int) -> Iterator[list[Record | Rejected]]:
+    iterator = iter(records)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, chunks: Iterator[list[Record | Rejected]], displays: list[Display], window: int
+) -> Iterator[_Batch]:
+    """Rendered batches in order, with at most ``window`` of them in flight."""
+    flying: deque[Future[_Batch]] = deque()
+    for chunk in chunks:
+        flying.append(pool.submit(_render, chunk, displays))
+        if len(flying) >= window:
+            yield flying.popleft().result()
+    while flying:
+        yield flying.popleft().result()
+
+
+def _render(chunk: list[Record | Rejected], displays: list[Display]) -> _Batch:
+    """Decode and render one batch; a bad galaxy becomes its reason."""
+    images: list[list[NDArray[np.uint8]]] = [[] for _ in displays]
+    rejected: list[Rejected] = []
+    positions: list[tuple[float | None, float | None]] = []
+    for record in chunk:
+        if isinstance(record, Rejected):
+            rejected.append(record)
+            positions.append((None, None))
+            continue
+        positions.append((record.ra, record.dec))
+        try:
+            rendered = [render_record(record, display) for display in displays]
+        except BadImage as bad:
+            rejected.append(Rejected(record.id, bad.reason, bad.detail, record.source))
+            continue
+        for kept, one in zip(images, rendered, strict=True):
+            kept.append(one)
+    arrays = [
+        np.stack(kept) if kept else np.zeros((0, len(d.bands), d.size, d.size), np.uint8)
+        for kept, d in zip(images, displays, strict=True)
+    ]
+    return _Batch([record.id for record in chunk], positions, arrays, rejected)
+
+
+def _answers(
+    models: Sequence[_Model],
+    displays: list[Display],
+    images: list[NDArray[np.uint8]],
+    numbers: Sequence[int],
+    tree: Tree | None,
+) -> NDArray[np.float32]:
+    """The mean answers (N, K) over models and views; see :func:`predict` for what a mean is."""
+    answers = np.stack(
+        [
+            unmirror(one.engine.run(view(images[displays.index(one.display)], number)), one.card.names, number)
+            for one in models
+            for number in numbers
+        ]
+    )  # (models x views, N, K)
+    if len(answers) == 1:
+        return answers[0]
+    if models[0].card.head != "dirichlet" or tree is None:
+        return answers.mean(axis=0)
+    mean = np.empty_like(answers[0])
+    for columns in tree.slices.values():
+        alpha = answers[..., columns]  # (M, N, answers of one question)
+        strength = alpha.sum(axis=-1, keepdims=True)  # (M, N, 1)
+        mean[:, columns] = (alpha / strength).mean(axis=0) * strength.mean(axis=0)
+    return mean
+
+
+def _write(writer: VotesWriter, done: _Batch, values: NDArray[np.float32] | None, reasons: dict[str, int]) -> int:
+    """Write one batch; answers that are not finite reject their galaxy. Returns how many are done."""
+    rejected = list(done.rejected)
+    if values is not None:
+        finite = np.isfinite(values).all(axis=1)
+        if not finite.all():
+            refused = {one.id for one in rejected}
+            kept = [one for one in done.ids if one not in refused]
+            rejected += [
+                Rejected(one, Reason.NOT_FINITE, "the network answered with NaN or infinity")
+                for one, good in zip(kept, finite, strict=True)
+                if not good
+            ]
+            values = values[finite]
+    ra, dec = zip(*done.positions, strict=True)
+    writer.write(done.ids, ra, dec, values, rejected)
+    for one in rejected:
+        reasons[str(one.reason)] = reasons.get(str(one.reason), 0) + 1
+    return len(done.ids) - len(rejected)

@@ -1,0 +1,1 @@
+"""Stages strung together: the demo, training from files and flags, and what a path is."""

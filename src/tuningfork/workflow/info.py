@@ -1,0 +1,107 @@
+"""What a path is: a store, a source, a run, a model, votes or a catalogue, and what is in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..errors import BadCatalog, BadVotes, BadWeights, MissingExtra, TuningforkError
+from ..galaxy.catalog import Catalog
+from ..galaxy.source import open_source
+from ..galaxy.votes import Votes
+from ..model.card import Card, find_model
+
+
+def info(path: str | Path) -> dict[str, Any]:
+    """Describe a path as a flat dictionary, ``{"kind": "store", "galaxies": 5649, ...}``.
+
+    Tried in turn: a model or run folder (holds a card), votes (our Parquet), a catalogue file, a source of galaxies.
+    Raises the last one's error where the path is none of them.
+    """
+    folder = Path(path)
+    try:
+        return _model(find_model(path))
+    except BadWeights:
+        if (folder / "card.json").exists() or (folder / "model" / "card.json").exists():
+            raise
+    if folder.is_file():
+        for describe in (_votes, _catalog):
+            try:
+                return describe(folder)
+            except (BadVotes, BadCatalog):
+                continue
+    return _source(str(path))
+
+
+def _model(folder: Path) -> dict[str, Any]:
+    card = Card.load(folder)
+    return {
+        "kind": "model",
+        "path": str(folder),
+        "name": card.name,
+        "answers": ", ".join(card.names[:12]) + (f", ... ({len(card.names)})" if len(card.names) > 12 else ""),
+        "head": card.head,
+        "bands": ",".join(card.bands),
+        "input": f"{card.size} px",
+        "backbone": card.backbone,
+        "parameters": card.parameters,
+        "epochs": len(card.history),
+        "metrics": {key: round(value, 4) for key, value in card.metrics.items() if isinstance(value, float)},
+        "digest": card.digest,
+    }
+
+
+def _votes(path: Path) -> dict[str, Any]:
+    votes = Votes.read(path)
+    done = int(votes.done.sum())
+    return {
+        "kind": "votes",
+        "path": str(path),
+        "galaxies": len(votes.ids),
+        "done": done,
+        "rejected": len(votes.ids) - done,
+        "head": votes.head,
+        "model": votes.metadata.get("model", {}).get("name", "unknown"),
+        "columns": len(votes.table.column_names),
+    }
+
+
+def _catalog(path: Path) -> dict[str, Any]:
+    catalog = Catalog.read(path)
+    return {"kind": "catalogue", "path": str(path), "rows": len(catalog), "columns": ", ".join(catalog.columns)}
+
+
+def _source(path: str) -> dict[str, Any]:
+    source = open_source(path)
+    columns = source.catalog.columns if source.catalog else []
+    return {
+        "kind": source.kind,
+        "path": path,
+        "galaxies": len(source),
+        "bands": ",".join(source.bands) if source.bands else "not known before decoding",
+        "pixel_scale": f"{source.pixel_scale:g} arcsec" if source.pixel_scale else "unknown",
+        "catalogue": ", ".join(columns) or "none",
+        "digest": source.digest,
+    }
+
+
+def list_models(folder: str | Path = ".") -> list[dict[str, Any]]:
+    """The models under ``folder``, three levels deep: name, head, bands, input, path; a broken one says why."""
+    rows = []
+    for depth in ("", "*/", "*/*/", "*/*/*/"):
+        for card in sorted(Path(folder).glob(f"{depth}card.json")):
+            try:
+                one = _model(card.parent)
+                rows.append({key: one[key] for key in ("name", "head", "bands", "input", "backbone", "path")})
+            except TuningforkError as error:
+                rows.append({"name": card.parent.name, "broken": str(error), "path": str(card.parent)})
+    return rows
+
+
+def list_backbones() -> list[dict[str, Any]]:
+    """The networks that ``train`` can use; raises :class:`~tuningfork.errors.MissingExtra` without torch."""
+    try:
+        from ..model.backbone import BACKBONES
+    except ImportError as error:
+        raise MissingExtra("torch", "train") from error
+    return [{"name": name, "description": one.description} for name, one in BACKBONES.items()]
