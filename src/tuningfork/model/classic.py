@@ -33,8 +33,8 @@ class S1Net(nn.Module):
     At 86 px and 3 bands: conv1 32 of 3x3, pad 6 -> 96 px, pool -> 48; conv2 64 of 3x3, pad 1, two groups -> 48, pool ->
     24; conv3 128 of 3x3, pad 1 -> 24, pool -> 12; 128 * 12 * 12 = 18,432 numbers; two dense layers of 500 with dropout
     one half. ReLU after each, local response normalisation (5, 1e-4, 0.75) after the first two pools; pools are of 2x2
-    with stride 2 and keep a last odd row (Caffe rounds up). Its weights: 896 + 9,280 + 73,856 + 9,216,500 + 250,500 = 9,551,032, and
-    501 K with K outputs.
+    with stride 2 and keep a last odd row (Caffe rounds up). Its weights: 896 + 9,280 + 73,856 + 9,216,500 + 250,500 =
+    9,551,032, and 501 K more in the last layer for K outputs.
 
     At another size, as in Caffe, the dense layer has the width that the last pool gives, so the weights of one size
     do not fit another; at 64 px that is 128 * 10 * 10. Weights are drawn as Caffe's "xavier" filler does: uniform in

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +19,10 @@ class Head(nn.Module):
     """The sense of a network's raw outputs z.
 
     ``names`` are the answers in order; ``n_outputs`` is how many numbers z holds per galaxy. A head has no weights:
-    the last linear layer belongs to the network.
+    the last linear layer belongs to the network. ``kind`` is its name in ``card.HEADS``.
     """
+
+    kind: ClassVar[str]
 
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__()
@@ -42,9 +45,11 @@ class Head(nn.Module):
 class ClassesHead(Head):
     """One class out of K: probabilities p = softmax(z / T), which sum to 1.
 
-    The temperature T > 0 is fitted on galaxies kept out of training (Guo et al. 2017, arXiv:1706.04599, eq. 9); it
+    The temperature T > 0 is fitted on galaxies kept out of training (Guo et al. 2017, arXiv:1706.04599); it
     changes how sure the network is and never which class is first.
     """
+
+    kind = "classes"
 
     def __init__(self, names: Sequence[str], temperature: float = 1.0) -> None:
         super().__init__(names)
@@ -57,6 +62,8 @@ class ClassesHead(Head):
 
 class SigmoidHead(Head):
     """K independent yes-or-no answers: p = 1 / (1 + exp(-z / T))."""
+
+    kind = "sigmoid"
 
     def __init__(self, names: Sequence[str], temperature: float = 1.0) -> None:
         super().__init__(names)
@@ -75,6 +82,8 @@ class DirichletHead(Head):
     3966): the more sure the network is, the larger A.
     """
 
+    kind = "dirichlet"
+
     def answers(self, z: Tensor) -> Tensor:
         """Concentrations (N, K)."""
         return 1.0 + DIRICHLET_RANGE * torch.sigmoid(z.float())
@@ -87,6 +96,8 @@ class FractionsHead(Head):
     (sum_j max(z_j, 0) + 1e-12), with which Dieleman et al. 2015 (MNRAS 450, 1441) won the Galaxy Challenge; where
     no z of a question is above 0 its fractions are all 0 and no gradient flows. Sums run over one question's answers.
     """
+
+    kind = "fractions"
 
     def __init__(self, names: Sequence[str], slices: Slices, link: str = "softmax") -> None:
         super().__init__(names)

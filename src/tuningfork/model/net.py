@@ -74,7 +74,7 @@ class GalaxyNet(nn.Module):
 
 
 class AnswerNet(nn.Module):
-    """From uint8 pictures (N, bands, size, size) to answers float32 (N, K): what is exported, and what golden pairs hold."""
+    """From uint8 pictures (N, bands, size, size) to answers float32 (N, K), as exported and as judged."""
 
     def __init__(self, net: GalaxyNet) -> None:
         super().__init__()

@@ -1,0 +1,182 @@
+"""The only door to weights: safetensors beside their card, loaded strictly or not at all, proved on a golden pair."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from torch import Tensor
+
+from .. import disk
+from ..errors import BadWeights, RecipeError
+from .card import GOLDEN, GOLDEN_ATOL, GOLDEN_RTOL, ONNX, WEIGHTS, Card, load_golden
+from .net import AnswerNet, GalaxyNet, net_from_card
+
+_LARGEST_HEADER = 10_000_000  # bytes beyond the numbers themselves
+
+
+def answer(net: GalaxyNet, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Answers (N, K) of a network for uint8 pictures (N, bands, size, size), without dropout and gradient."""
+    was_training = net.training
+    device = next(net.parameters()).device
+    with torch.inference_mode():
+        answers = AnswerNet(net).eval()(torch.from_numpy(np.ascontiguousarray(images)).to(device))
+    net.train(was_training)
+    return answers.float().cpu().numpy()
+
+
+def save(net: GalaxyNet, card: Card, folder: str | Path, golden_input: NDArray[np.uint8]) -> Card:
+    """Write weights.safetensors, golden.safetensors and card.json to ``folder``, and return the card as written.
+
+    ``golden_input``: a few galaxies as the network sees them, uint8 (N, bands, size, size). The golden answers are
+    those of the stored weights, after rounding where ``card.precision`` is "float16" (matrices and filters only; biases
+    and statistics stay float32). Mean, std, temperature, dropout, number of parameters and version are the network's.
+    The card is written last, so that a folder with a card that fits is whole; an older export is removed. Raises
+    :class:`BadWeights` if card, network and golden input do not belong together, or an answer is not finite.
+    """
+    folder = disk.make_folder(folder)
+    state = _rounded(net.state_dict(), card.precision)
+    data = safetensors.torch.save(state)
+    card = _completed(net, card, disk.sha256(data))
+    if golden_input.dtype != np.uint8 or golden_input.shape[1:] != (len(card.bands), card.size, card.size):
+        raise BadWeights(
+            f"golden input is {golden_input.dtype} {golden_input.shape}, the network wants uint8 "
+            f"(N, {len(card.bands)}, {card.size}, {card.size})"
+        )
+    images = np.ascontiguousarray(golden_input)
+    stored = _filled(card, {key: tensor.clone() for key, tensor in state.items()})
+    output = answer(stored, images)
+    if not len(images) or not np.isfinite(output).all():
+        raise BadWeights(f"the network '{card.name}' answers its {len(images)} golden galaxies with NaN or infinity")
+    golden = {"input": torch.from_numpy(images), "output": torch.from_numpy(output)}
+    disk.remove(folder / ONNX)
+    disk.write_bytes(folder / GOLDEN, safetensors.torch.save(golden, metadata={"meaning": card.meaning}))
+    disk.write_bytes(folder / WEIGHTS, data)
+    card.save(folder)
+    return card
+
+
+def load(folder: str | Path) -> tuple[GalaxyNet, Card]:
+    """The network of a model folder, on the CPU, in evaluation mode, and its card.
+
+    Nothing in the folder is executed. Raises :class:`BadWeights` if the weights are not the bytes that the card tells
+    of, if a tensor is missing, unexpected, or of another shape or type (all are listed), or if the network does not
+    repeat its golden answers within a relative 1e-4.
+    """
+    folder = Path(folder)
+    card = Card.load(folder)
+    images, golden = load_golden(folder)
+    net = _filled(card, _read(folder / WEIGHTS, card))
+    card_numbers = {"mean": card.mean, "std": card.std}
+    for key, values in card_numbers.items():
+        if not np.array_equal(getattr(net, key).numpy().ravel(), np.float32(values)):
+            raise BadWeights(
+                f"'{folder}': {key} is {values} in the card and {getattr(net, key).ravel().tolist()} in the weights"
+            )
+    answers = answer(net, images)
+    if not np.allclose(answers, golden, rtol=GOLDEN_RTOL, atol=GOLDEN_ATOL):
+        worst = np.unravel_index(np.argmax(np.abs(answers - golden)), golden.shape)
+        raise BadWeights(
+            f"'{folder}' does not repeat its golden answers: {answers[worst]:.6g} for {golden[worst]:.6g} "
+            f"('{card.names[worst[1]]}' of golden galaxy {worst[0]}); do not predict with it, fetch or train it again"
+        )
+    return net, card
+
+
+def _completed(net: GalaxyNet, card: Card, digest: str) -> Card:
+    """The card with what the network knows; refuses one that tells of another network."""
+    pairs = {
+        "backbone": (card.backbone, net.backbone_name),
+        "bands": (card.bands, net.bands),
+        "display.size": (card.display.get("size"), net.size),
+        "head": (card.head, net.head.kind),
+        "names": (card.names, net.head.names),
+        "link": (card.link, getattr(net.head, "link", card.link)),
+    }
+    wrong = [
+        f"{key} is {ours} in the card, {theirs} in the network"
+        for key, (ours, theirs) in pairs.items()
+        if ours != theirs
+    ]
+    if wrong:
+        raise BadWeights(f"the card of '{card.name}' tells of another network: {'; '.join(wrong)}")
+    return dataclasses.replace(
+        card,
+        mean=tuple(float(v) for v in net.mean.ravel()),
+        std=tuple(float(v) for v in net.std.ravel()),
+        temperature=float(getattr(net.head, "temperature", 1.0)),
+        dropout=float(net.dropout.p),
+        parameters=net.n_parameters,
+        digest=digest,
+        onnx_digest="",
+        tuningfork=importlib.metadata.version("tuningfork"),
+    )
+
+
+def _rounded(state: dict[str, Tensor], precision: str) -> dict[str, Tensor]:
+    """The state as it is stored: contiguous, on the CPU, matrices and filters in the card's precision."""
+    stored = {key: tensor.detach().to("cpu", copy=True).contiguous() for key, tensor in state.items()}
+    if precision == "float16":
+        stored = {
+            k: t.half() if t.is_floating_point() and t.ndim > 1 and k not in _EXACT else t for k, t in stored.items()
+        }
+    return stored
+
+
+_EXACT = ("mean", "std")
+
+
+def _read(path: Path, card: Card) -> dict[str, Tensor]:
+    """The tensors of a weights file, proved to be the bytes that the card tells of."""
+    try:
+        size = path.stat().st_size
+        most = 8 * card.parameters + _LARGEST_HEADER
+        if size > most:
+            raise BadWeights(f"'{path}' has {size} bytes, its card's {card.parameters} weights need fewer than {most}")
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadWeights(f"'{path}' cannot be read: {error.strerror or error}") from error
+    if disk.sha256(data) != card.digest:
+        raise BadWeights(f"'{path}' is not the file that its card tells of (SHA-256 differs): fetch or train it again")
+    try:
+        return {key: tensor.clone() for key, tensor in safetensors.torch.load(data).items()}
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise BadWeights(f"'{path}' is no safetensors file: {error}") from error
+
+
+def _filled(card: Card, state: dict[str, Tensor]) -> GalaxyNet:
+    """The card's network with these tensors; built without memory first, so that a card cannot claim any."""
+    try:
+        with torch.device("meta"):
+            net = net_from_card(card)
+    except RecipeError as error:
+        raise BadWeights(f"the card of '{card.name}' names a network that does not exist: {error}") from error
+    wanted = {
+        key: (tuple(tensor.shape), _stored_type(key, tensor, card.precision))
+        for key, tensor in net.state_dict().items()
+    }
+    wrong = [f"missing '{key}'" for key in wanted if key not in state]
+    wrong += [f"unexpected '{key}'" for key in state if key not in wanted]
+    for key, (shape, dtype) in wanted.items():
+        if key in state and (tuple(state[key].shape), state[key].dtype) != (shape, dtype):
+            wrong.append(f"'{key}' is {state[key].dtype} {tuple(state[key].shape)}, not {dtype} {shape}")
+    if wrong:
+        more = f"; and {len(wrong) - 500} more" if len(wrong) > 500 else ""
+        raise BadWeights(
+            f"the weights of '{card.name}' do not fit their card in {len(wrong)}: {'; '.join(wrong[:500])}{more}"
+        )
+    full = {key: tensor.float() if tensor.dtype == torch.float16 else tensor for key, tensor in state.items()}
+    net.load_state_dict(full, strict=True, assign=True)
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return net.eval()
+
+
+def _stored_type(key: str, tensor: Tensor, precision: str) -> torch.dtype:
+    half = precision == "float16" and tensor.is_floating_point() and tensor.ndim > 1 and key not in _EXACT
+    return torch.float16 if half else tensor.dtype
