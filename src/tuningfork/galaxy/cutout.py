@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import simplejpeg
@@ -21,8 +22,8 @@ class Cutout:
 
     ``pixels`` (bands, height, width) is uint8 for pictures, or float32 for flux, where NaN means "no data". ``bands``
     names the first axis: :data:`COLOUR` or :data:`GREY` for pictures, filter names ("g", "r", ...) for flux.
-    ``pixel_scale`` is in arcsec per pixel *of these pixels*; ``ra`` and ``dec`` are the centre, ICRS degrees. ``shrink``
-    says by which factor a JPEG was decoded smaller than it was stored (1 = not at all).
+    ``pixel_scale`` is in arcsec per pixel *of these pixels*; ``ra`` and ``dec`` are the centre, ICRS degrees.
+    ``shrink`` says by which factor a JPEG was decoded smaller than it was stored (1 = not at all).
     """
 
     id: str
@@ -91,12 +92,12 @@ class Record:
         dec: float | None = None,
         source: str = "",
     ) -> Record:
-        """A record of format "npy" from pixels (bands, height, width), kept exactly: uint8 as it is, else as float32."""
-        pixels = np.ascontiguousarray(pixels, dtype=np.uint8 if pixels.dtype == np.uint8 else np.float32)
+        """A record of format "npy" from pixels (bands, height, width), kept exactly: uint8 as it is, else float32."""
+        kept: NDArray[Any] = np.ascontiguousarray(pixels, dtype=np.uint8 if pixels.dtype == np.uint8 else np.float32)
         if pixels.ndim != 3 or len(pixels) != len(bands):
             raise ValueError(f"pixels of shape {pixels.shape} do not fit (bands, height, width) with bands {bands}")
         stream = io.BytesIO()
-        np.lib.format.write_array(stream, pixels, allow_pickle=False)
+        np.lib.format.write_array(stream, kept, allow_pickle=False)
         return cls(id, stream.getvalue(), "npy", tuple(bands), pixel_scale, ra, dec, source)
 
     @classmethod
