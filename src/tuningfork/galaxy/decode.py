@@ -53,7 +53,7 @@ def decode(data: bytes, *, bands: tuple[str, ...] = (), shrink: float = 1.0, bud
     or (height, width, 3..5).
 
     ``bands``, where given, are the names wanted: selected by name where the file names its planes, else laid on the
-    planes in order; too few planes are MISSING_BAND, too many WRONG_SHAPE. Planes that nobody names are "band0", "band1" ...
+    planes in order; too few planes are MISSING_BAND, too many WRONG_SHAPE. Planes without names become "band0" ...
 
     ``shrink`` > 1 lets a JPEG be decoded 2, 4 or 8 times smaller, by at most that factor, and only where both sides are
     divisible by it, so that the geometry stays exact. Other formats ignore it.
@@ -205,7 +205,7 @@ def _read_fits(data: bytes, bands: tuple[str, ...], shrink: float, budget: Budge
 
 
 def _wanted_plane(planes: list[Plane], bands: tuple[str, ...]) -> Plane:
-    """The first image that names the wanted bands; else one HDU per band, stacked; else the first that fits in number."""
+    """The first image that names the wanted bands; else one HDU per band, stacked; else the first of as many planes."""
     named = (plane for plane in planes if bands and set(bands) <= set(plane.bands))
     fitting = (p for p in planes if bands and len(bands) == (1 if p.pixels.ndim == 2 else len(p.pixels)))
     return next(named, None) or _one_hdu_per_band(planes, bands) or next(fitting, None) or planes[0]
