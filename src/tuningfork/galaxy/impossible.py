@@ -1,0 +1,100 @@
+"""Votes that nobody can have cast: counts and fractions held against a tree, each bad row with what is wrong in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+SLACK = 0.05  # share of votes that may be more than arrived, and at least one vote: see impossible_counts
+ROUNDING = 0.01  # fractions are published to three digits, and seven answers of one question add up
+
+
+def impossible_counts(
+    counts: Floats, columns: Sequence[str], slices: Mapping[str, slice], parents: Mapping[str, tuple[int, ...]]
+) -> list[tuple[int, str]]:
+    """Rows of counts (N, A) that cannot be, with a message each: negative, not whole, not finite, or too many.
+
+    Too many: more votes on a question than volunteers whose previous answer led there, beyond one vote or 5%. That
+    slack is needed: in the published Galaxy Zoo 2 table of Stripe 82 every twentieth galaxy has one vote more on some
+    question than reached it. Fewer votes are no contradiction (volunteers stop). A question whose counts are all NaN
+    has none; NaN beside numbers is not finite. One message per row, about the first column that is wrong.
+    """
+    found: dict[int, str] = {}
+    for question, part in slices.items():
+        block = counts[:, part]
+        blank = np.isnan(block).all(axis=1)
+        for column in range(part.start, part.stop):
+            values, name = counts[:, column], columns[column]
+            _note(found, ~np.isfinite(values) & ~blank, lambda row, v=values, n=name: f"{n} is {v[row]:g}")
+            _note(found, values < 0, lambda row, v=values, n=name: f"{n} is {v[row]:g}, less than 0")
+            _note(
+                found,
+                np.isfinite(values) & (values != np.rint(values)),
+                lambda row, v=values, n=name: f"{n} is {v[row]:g}, no whole number of votes",
+            )
+        if parents[question]:
+            arrived = np.nansum(counts[:, list(parents[question])], axis=1)
+            asked = np.nansum(block, axis=1)
+            _note(
+                found,
+                asked > arrived + np.maximum(1.0, SLACK * arrived),
+                lambda row, n=asked, a=arrived, q=question: f"{q} has {n[row]:g} votes, but only {a[row]:g} led there",
+            )
+    return sorted(found.items())
+
+
+def impossible_fractions(
+    fractions: Floats, columns: Sequence[str], slices: Mapping[str, slice], sums: bool = True
+) -> list[tuple[int, str]]:
+    """Rows of fractions (N, A) that cannot be: outside [0, 1], or a question whose sum is neither 0 nor 1.
+
+    0.01 is allowed for rounding. NaN is a question that was not asked, as long as all of its answers are NaN.
+    ``sums=False`` leaves the sums alone: debiased fractions do not keep them.
+    """
+    found: dict[int, str] = {}
+    for question, part in slices.items():
+        block = fractions[:, part]
+        blank = np.isnan(block).all(axis=1)
+        for column in range(part.start, part.stop):
+            values, name = fractions[:, column], columns[column]
+            outside = ~((values >= -ROUNDING) & (values <= 1 + ROUNDING)) & ~blank
+            _note(found, outside, lambda row, v=values, n=name: f"{n} is {v[row]:g}, not a fraction in [0, 1]")
+        total = np.nansum(block, axis=1)
+        off = (np.abs(total) > ROUNDING) & (np.abs(total - 1) > ROUNDING) & sums
+        _note(found, off, lambda row, t=total, q=question: f"the fractions of {q} sum to {t[row]:.3f}, not to 1 or 0")
+    return sorted(found.items())
+
+
+def impossible_cumulative(
+    values: Floats, slices: Mapping[str, slice], arrived: Floats, always: Sequence[str], tolerance: float
+) -> list[tuple[int, str]]:
+    """Rows of cumulative fractions (N, A) of which a question sums to more than arrives at it, (N, Q).
+
+    More by ``tolerance``, that is; the questions named in ``always`` must not sum to less either.
+    """
+    found: dict[int, str] = {}
+    for number, (question, part) in enumerate(slices.items()):
+        total, due = values[:, part].sum(axis=1), arrived[:, number]
+        off = np.abs(total - due) if question in always else total - due
+        _note(
+            found,
+            off > tolerance,
+            lambda row, t=total, a=due, q=question: f"{q} sums to {t[row]:.4f}, not {a[row]:.4f}",
+        )
+    return sorted(found.items())
+
+
+def _note(found: dict[int, str], bad: NDArray[np.bool_], message: object) -> None:
+    """Remember the first message of every bad row."""
+    for row in np.flatnonzero(bad).tolist():
+        if row not in found and callable(message):
+            found[row] = message(row)
+
+
+def listed(rows: Sequence[tuple[int, str]], ids: Sequence[str], most: int = 5) -> str:
+    """The first rows as an error message shows them: ``'id' (row 3): what is wrong; ...``."""
+    shown = "; ".join(f"'{ids[row]}' (row {row}): {message}" for row, message in rows[:most])
+    return shown + (f"; and {len(rows) - most} more" if len(rows) > most else "")
