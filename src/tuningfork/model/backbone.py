@@ -28,7 +28,7 @@ def _timm() -> Any:
     try:
         return importlib.import_module("timm")
     except ModuleNotFoundError as error:
-        raise MissingExtra("timm", "train") from error
+        raise MissingExtra(str(error.name), "train") from error
     except RuntimeError as error:
         if "torchvision::nms" not in str(error):
             raise

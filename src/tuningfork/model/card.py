@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 
 from .. import disk
 from ..errors import BadWeights, DiskError, TreeError
-from ..galaxy.tree import Tree
+from ..galaxy.tree import TREES, Tree
 
 HEADS = ("classes", "dirichlet", "fractions", "sigmoid")
 TREE_HEADS = ("dirichlet", "fractions")
@@ -87,8 +87,12 @@ class Card:
         """The tree of the answers, proved by its digest; None without one. Raises :class:`BadWeights`."""
         if not self.tree:
             return None
+        if not self.tree_toml and self.tree not in TREES:  # never a path: a card may come from anywhere
+            raise _bad(
+                "tree", f"is '{self.tree}', which is not built in, and the card does not carry it", self.tree, TREES
+            )
         try:
-            tree = Tree.from_toml(self.tree_toml) if self.tree_toml else Tree.load(self.tree)
+            tree = Tree.from_toml(self.tree_toml, "the card") if self.tree_toml else Tree.load(self.tree)
         except TreeError as error:
             raise BadWeights(f"the card of '{self.name}' names a tree that cannot be had: {error}") from error
         if tree.digest != self.tree_digest:
@@ -224,6 +228,14 @@ def _typed(key: str, value: Any, hint: str) -> Any:
     return float(value) if hint == "<class 'float'>" else value
 
 
+def tree_entries(tree: Tree | None) -> dict[str, str]:
+    """The card's entries about a tree: name and digest, and the whole tree where it is not built in."""
+    if tree is None:
+        return {"tree": "", "tree_digest": "", "tree_toml": ""}
+    built_in = tree.name in TREES and Tree.load(tree.name).digest == tree.digest
+    return {"tree": tree.name, "tree_digest": tree.digest, "tree_toml": "" if built_in else tree.to_toml()}
+
+
 def load_golden(folder: str | Path) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """The golden pair of a model folder: galaxies as the network sees them, and what it must answer.
 
@@ -242,13 +254,17 @@ def load_golden(folder: str | Path) -> tuple[NDArray[np.uint8], NDArray[np.float
             images, answers = file.get_tensor("input"), file.get_tensor("output")
     except (SafetensorError, OSError) as error:
         raise BadWeights(f"the golden pair '{path}' cannot be read: {error}") from error
-    shape = (len(images), len(card.bands), card.size, card.size) if images.ndim else ()
-    if images.dtype != np.uint8 or images.shape != shape or not len(images):
-        raise BadWeights(f"golden input of '{folder}' is {images.dtype} {images.shape}, the card wants uint8 {shape}")
-    if answers.dtype != np.float32 or answers.shape != (len(images), len(card.names)) or not np.isfinite(answers).all():
+    n = images.shape[0] if images.ndim else 0
+    shape = (n, len(card.bands), card.size, card.size)
+    if not n or images.dtype != np.uint8 or images.shape != shape:
+        raise BadWeights(
+            f"golden input of '{folder}' is {images.dtype} {images.shape}, the card wants uint8 (N, {shape[1]}, "
+            f"{card.size}, {card.size}) with N at least 1"
+        )
+    if answers.dtype != np.float32 or answers.shape != (n, len(card.names)) or not np.isfinite(answers).all():
         raise BadWeights(
             f"golden output of '{folder}' is {answers.dtype} {answers.shape}, the card wants finite float32 "
-            f"({len(images)}, {len(card.names)})"
+            f"({n}, {len(card.names)})"
         )
     if metadata.get("meaning") != card.meaning:
         raise BadWeights(

@@ -13,6 +13,7 @@ from ..errors import BadWeights
 Slices = Mapping[str, slice]
 
 DIRICHLET_RANGE = 100.0
+_TINY = 1e-12  # a floor and no summand: the exporter's optimiser takes "+ 1e-12" for "+ 0", which would leave 0 / 0
 
 
 class Head(nn.Module):
@@ -93,7 +94,7 @@ class FractionsHead(Head):
     """Fractions of the votes for each answer, given that its question is asked: they sum to 1 over each question.
 
     ``link`` says how z becomes fractions. "softmax": f_i = exp(z_i) / sum_j exp(z_j). "divisive": f_i = max(z_i, 0) /
-    (sum_j max(z_j, 0) + 1e-12), with which Dieleman et al. 2015 (MNRAS 450, 1441) won the Galaxy Challenge; where
+    max(sum_j max(z_j, 0), 1e-12), with which Dieleman et al. 2015 (MNRAS 450, 1441) won the Galaxy Challenge; where
     no z of a question is above 0 its fractions are all 0 and no gradient flows. Sums run over one question's answers.
     """
 
@@ -109,7 +110,7 @@ class FractionsHead(Head):
         if self.link == "softmax":
             return torch.cat([torch.softmax(part, dim=1) for part in parts], dim=1)
         parts = [torch.relu(part) for part in parts]
-        return torch.cat([part / (part.sum(dim=1, keepdim=True) + 1e-12) for part in parts], dim=1)
+        return torch.cat([part / part.sum(dim=1, keepdim=True).clamp_min(_TINY) for part in parts], dim=1)
 
 
 def make_head(

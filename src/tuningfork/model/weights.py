@@ -73,9 +73,8 @@ def load(folder: str | Path) -> tuple[GalaxyNet, Card]:
     card = Card.load(folder)
     images, golden = load_golden(folder)
     net = _filled(card, _read(folder / WEIGHTS, card))
-    card_numbers = {"mean": card.mean, "std": card.std}
-    for key, values in card_numbers.items():
-        if not np.array_equal(getattr(net, key).numpy().ravel(), np.float32(values)):
+    for key, values in (("mean", card.mean), ("std", card.std)):
+        if not np.array_equal(getattr(net, key).numpy().ravel(), np.asarray(values, np.float32)):
             raise BadWeights(
                 f"'{folder}': {key} is {values} in the card and {getattr(net, key).ravel().tolist()} in the weights"
             )

@@ -42,8 +42,8 @@ def cross_entropy(z: Tensor, targets: Tensor, class_weights: Tensor | None = Non
     """Cross-entropy with soft labels: -sum_k w_k t_k log softmax(z)_k.
 
     ``z``: (N, K) raw outputs; ``targets``: (N, K), rows that sum to 1 (one-hot, or how people voted);
-    ``class_weights``: (K,), 1 where not given. Least, over z and with equal weights, where softmax(z) = t; its value there is the entropy
-    of t. Returns (N,); divide by sum_k w_k t_k for a weighted mean.
+    ``class_weights``: (K,), 1 where not given. With equal weights it is least where softmax(z) = t, and is there
+    the entropy of t. Returns (N,); divide by sum_k w_k t_k for a weighted mean.
     """
     return _weighted(-F.log_softmax(z.float(), dim=1), targets, class_weights)
 
@@ -100,32 +100,28 @@ class TreePlan:
     @classmethod
     def of(cls, tree: Tree, always: tuple[str, ...] = ()) -> TreePlan:
         """The plan of a tree. ``always``: questions that count as asked of every galaxy whatever the tree says, such as
-        question 6 of the Galaxy Challenge, whose published columns sum to 1.
+        question 6 of the Galaxy Challenge, whose published columns sum to 1. Raises :class:`TreeError` on a name
+        that the tree does not have.
         """
-        waiting = {q: () if q in always else tuple(tree.parents(q)) for q in tree.slices}
-        steps: list[tuple[slice, tuple[int, ...]]] = []
-        known: set[int] = set()
-        while waiting:
-            name = next(q for q, parents in waiting.items() if known.issuperset(parents))
-            span = tree.slices[name]
-            steps.append((span, waiting.pop(name)))
-            known.update(range(span.start, span.stop))
-        return cls(tuple(steps))
+        given = {tree.question(name).name for name in always}
+        names = [tree.questions[i].name for i in tree.order]
+        return cls(tuple((tree.slices[q], () if q in given else tree.parents(q)) for q in names))
 
 
 def cumulative(fractions: Tensor, plan: TreePlan) -> Tensor:
     """Fractions given that a question is asked -> fractions of all: c_i = r_q f_i, r_q = sum of c over q's parents.
 
     The products down the tree with which the Galaxy Challenge defines its 37 columns (Dieleman et al. 2015, MNRAS 450,
-    1441, section 3); r_q = 1 where no answer leads to the question. ``fractions``: (N, A). NaN (a question without
-    votes) stays NaN, except where its question is reached by nobody: there c = 0. Returns (N, A).
+    1441, section 3); r_q = 1 where no answer leads to the question. ``fractions``: (N, A), as a network gives them:
+    NaN is passed on, so that it shows in the loss (for labels, ``Tree.cumulative`` takes a question without votes as
+    0). Returns (N, A).
     """
     done: dict[int, Tensor] = {}
     for span, parents in plan.steps:
         part = fractions[:, span]  # (N, m)
         if parents:
             reach = torch.stack([done[i] for i in parents]).sum(dim=0)[:, None]  # (N, 1)
-            part = torch.where((reach == 0) & part.isnan(), 0.0, reach * part)
+            part = reach * part
         done.update(zip(range(span.start, span.stop), part.unbind(dim=1), strict=True))
     return torch.stack([done[i] for i in range(fractions.shape[1])], dim=1)
 
