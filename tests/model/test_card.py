@@ -80,6 +80,9 @@ def test_a_value_of_another_type_is_refused_by_its_key(make_card, key):
         ({"std": (0.1, 0.0)}, "'std' must be 2 finite numbers above 0"),
         ({"temperature": 0.0}, "'temperature'"),
         ({"dropout": 1.0}, "'dropout'"),
+        ({"history": ({"loss": float("nan")},)}, "'history' holds what JSON cannot"),
+        ({"metrics": {"f1": np.float32(0.9)}}, "'metrics' holds what JSON cannot"),
+        ({"display": {"size": 64, "low": float("inf")}}, "'display' holds what JSON cannot"),
         ({"head": "dirichlet"}, "'tree' is empty, but a dirichlet head"),
     ],
 )

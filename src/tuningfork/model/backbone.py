@@ -74,15 +74,15 @@ class Backbone:
 
 
 BACKBONES: dict[str, Backbone] = {
-    "resnet18": Backbone(_from_timm("resnet18"), True, "He et al. 2016; 11.2 M weights; a sound first choice"),
+    "resnet18": Backbone(_from_timm("resnet18"), True, "He et al. 2016; 11.2 M weights"),
     "resnet18_fine": Backbone(
-        _resnet18_fine, True, "resnet18 without its max-pool: finer maps for inputs of 64 px, 4x the work"
+        _resnet18_fine, True, "resnet18 without its max-pool: finer maps for small inputs, 4x the products"
     ),
     "mobilenetv4_small": Backbone(
         _from_timm("mobilenetv4_conv_small"), False, "Qin et al. 2024; 2.5 M weights; the quickest to train and to run"
     ),
     "efficientnet_b0": Backbone(_from_timm("efficientnet_b0"), False, "Tan & Le 2019; 4.0 M weights"),
-    "convnext_pico": Backbone(_from_timm("convnext_pico"), True, "Liu et al. 2022; 8.5 M weights; wants long training"),
+    "convnext_pico": Backbone(_from_timm("convnext_pico"), True, "Liu et al. 2022; 8.5 M weights"),
     "s1": Backbone(S1Net, True, "convnet-galaxies (Caffe, 2014); 9.6 M weights at 86 px"),
 }
 

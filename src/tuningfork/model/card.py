@@ -126,6 +126,13 @@ class Card:
             raise _bad("temperature", f"must be above 0, not {self.temperature}")
         if not 0 <= self.dropout < 1:
             raise _bad("dropout", f"must be at least 0 and below 1, not {self.dropout}")
+        for key, value in self.to_json().items():
+            try:
+                json.dumps(value, allow_nan=False)
+            except (TypeError, ValueError, RecursionError) as error:
+                raise _bad(
+                    key, f"holds what JSON cannot: {error}; plain and finite numbers, texts and lists only"
+                ) from None
         return self._check_tree()
 
     def _check_tree(self) -> Tree | None:

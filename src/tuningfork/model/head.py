@@ -79,8 +79,8 @@ class DirichletHead(Head):
     """Concentrations of one Dirichlet distribution per question: alpha = 1 + 100 sigmoid(z), between 1 and 101.
 
     The expected fraction of answer i to its question is alpha_i / A with A the sum over that question's answers, its
-    variance alpha_i (A - alpha_i) / (A^2 (A + 1)). After Walmsley et al. 2020 (MNRAS 491, 1554) and 2022 (MNRAS 509,
-    3966): the more sure the network is, the larger A.
+    variance alpha_i (A - alpha_i) / (A^2 (A + 1)): the more sure the network is, the larger A. After Walmsley et al.
+    2022 (MNRAS 509, 3966).
     """
 
     kind = "dirichlet"

@@ -32,7 +32,7 @@ def answer(net: GalaxyNet, images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def save(net: GalaxyNet, card: Card, folder: str | Path, golden_input: NDArray[np.uint8]) -> Card:
-    """Write weights.safetensors, golden.safetensors and card.json to ``folder``, and return the card as written.
+    """Write weights.safetensors, golden.safetensors and card.json to ``folder``, and return the card as it reads.
 
     ``golden_input``: a few galaxies as the network sees them, uint8 (N, bands, size, size). The golden answers are
     those of the stored weights, after rounding where ``card.precision`` is "float16" (matrices and filters only; biases
@@ -59,7 +59,7 @@ def save(net: GalaxyNet, card: Card, folder: str | Path, golden_input: NDArray[n
     disk.write_bytes(folder / GOLDEN, safetensors.torch.save(golden, metadata={"meaning": card.meaning}))
     disk.write_bytes(folder / WEIGHTS, data)
     card.save(folder)
-    return card
+    return Card.load(folder)
 
 
 def load(folder: str | Path) -> tuple[GalaxyNet, Card]:

@@ -19,7 +19,7 @@ def dirichlet_multinomial(alpha: Tensor, counts: Tensor, slices: Mapping[str, sl
 
         -log p = -[ lnG(n+1) - sum_i lnG(k_i+1) + lnG(A) - lnG(A+n) + sum_i (lnG(a_i+k_i) - lnG(a_i)) ]
 
-    the Dirichlet-multinomial distribution (Mosimann 1962; for Galaxy Zoo, Walmsley et al. 2020, MNRAS 491, 1554). A
+    the Dirichlet-multinomial distribution (Mosimann 1962; for Galaxy Zoo, Walmsley et al. 2022, MNRAS 509, 3966). A
     question that nobody was asked (n = 0) gives exactly 0, with no gradient, so that no mask is needed; questions count
     as independent given the galaxy. Votes that are no whole numbers (weighted ones) are taken as they are. Computed in
     float64, because lnG(A) - lnG(A+n) cancels in float32.
@@ -112,7 +112,7 @@ def cumulative(fractions: Tensor, plan: TreePlan) -> Tensor:
     """Fractions given that a question is asked -> fractions of all: c_i = r_q f_i, r_q = sum of c over q's parents.
 
     The products down the tree with which the Galaxy Challenge defines its 37 columns (Dieleman et al. 2015, MNRAS 450,
-    1441, section 3); r_q = 1 where no answer leads to the question. ``fractions``: (N, A), as a network gives them:
+    1441); r_q = 1 where no answer leads to the question. ``fractions``: (N, A), as a network gives them:
     NaN is passed on, so that it shows in the loss (for labels, ``Tree.cumulative`` takes a question without votes as
     0). Returns (N, A).
     """
