@@ -34,9 +34,9 @@ class Display:
     pixel_scale: float = 0.0  # arcsec per pixel that `crop` is counted in; 0 = the cutout's own pixels
     bands: tuple[str, ...] = ()  # picked and ordered by name; empty = all, as they come
     stretch: str = "none"  # none (pictures), linear, sqrt, log, asinh, lupton
-    softening: float = 0.05  # asinh, lupton, log: share of the range below which the stretch is linear
-    low: float = 5.0  # percentile that becomes 0
-    high: float = 99.7  # percentile that becomes 255
+    softening: float = 0.1  # asinh, lupton, log: share of the range below which the stretch is linear
+    low: float = 5.0  # percentile of the square shown that becomes 0
+    high: float = 99.5  # percentile of the square's inner half (a bright star beside the galaxy is left out) -> 255
     per_band: bool = False  # True: each band has its own range; False: one range for all, so that colours stay
     limits: tuple[float, ...] = ()  # fixed low, high (of all bands, or of each in turn) in place of the percentiles
 
@@ -48,7 +48,7 @@ class Display:
         if not (0 <= self.crop < math.inf and 0 <= self.pixel_scale < math.inf):
             raise RecipeError(f"crop ({self.crop}) and pixel_scale ({self.pixel_scale}) are 0 (unknown) or positive")
         if not 0 < self.softening < math.inf:
-            raise RecipeError(f"softening is {self.softening}; it is a positive share of the range, such as 0.05")
+            raise RecipeError(f"softening is {self.softening}; it is a positive share of the range, such as 0.1")
         if not 0 <= self.low < self.high <= 100:
             raise RecipeError(f"low and high are {self.low} and {self.high}; they are percentiles, low < high")
         if len(set(self.bands)) < len(self.bands):
@@ -150,7 +150,9 @@ def _levels(central: NDArray[np.float32], display: Display) -> tuple[NDArray[np.
     """What becomes 0 and 255 in each band, by the central square alone, so that no margin changes it.
 
     Each band has its own low level, since the sky may have been subtracted or not; the range is shared by all bands
-    (the largest of theirs) unless ``per_band``.
+    (the largest of theirs) unless ``per_band``. The high level is sought where the galaxy is, in the inner half (of the
+    side), so that a bright star beside a faint galaxy saturates and does not darken it; in the whole square where the
+    inner half has no contrast.
     """
     if display.limits:
         pairs = np.array(display.limits, dtype=np.float64).reshape(-1, 2)
@@ -160,12 +162,18 @@ def _levels(central: NDArray[np.float32], display: Display) -> tuple[NDArray[np.
             )
         pairs = np.broadcast_to(pairs, (len(central), 2))
         return pairs[:, 0], pairs[:, 1]
-    lows, highs = np.percentile(central.reshape(len(central), -1), [display.low, display.high], axis=1)
-    spans = highs - lows
+    rows, columns = central.shape[1] // 4, central.shape[2] // 4
+    inner = central[:, rows : central.shape[1] - rows, columns : central.shape[2] - columns]
+    lows = np.percentile(central, display.low, axis=(1, 2)).astype(np.float64)
+    spans = np.percentile(inner, display.high, axis=(1, 2)) - lows
+    if not spans.max() > 0:
+        spans = np.percentile(central, display.high, axis=(1, 2)) - lows
     if not display.per_band or display.stretch == "lupton":
         spans = np.full_like(spans, spans.max())
     if not (np.isfinite(spans).all() and (spans > 0).all()):
-        detail = f"no contrast between percentiles {display.low:g} and {display.high:g} of the central square"
+        detail = (
+            f"a band has no contrast between percentiles {display.low:g} and {display.high:g} of the central square"
+        )
         raise BadImage(Reason.NO_SIGNAL, detail)
     return lows, lows + spans
 
@@ -298,14 +306,15 @@ def lupton_rgb(
     low: Sequence[float] | None = None,
     span: float | None = None,
     softening: float | None = None,
+    stretch: str = "lupton",
 ) -> NDArray[np.uint8]:
     """A colour picture (height, width, 3), uint8, of flux in three bands (height, width), red the longest wavelength.
 
     The "lupton" stretch of :func:`stretched` (Lupton et al. 2004, PASP 116, 133): colour is the ratio of the bands at
-    every brightness. ``low`` (three values) is what becomes black, by default each band's sky (median) less one sigma
-    of its noise; ``span`` is the intensity above it that becomes white, by default the 99.8th percentile; ``softening``
-    the share of the span where linear turns into logarithmic, by default five sigma of the noise, within 0.005 .. 0.5.
-    NaN is black. Flux without contrast gives black.
+    every brightness; ``stretch`` may name another. ``low`` (three values) is what becomes black, by default each band's
+    sky (median) less one sigma of its noise; ``span`` is the intensity above it that becomes white, by default the
+    99.8th percentile; ``softening`` the share of the span where linear turns into logarithmic, by default five sigma of
+    the noise, within 0.005 .. 0.5. NaN is black. Flux without contrast gives black.
     """
     flux = np.stack([red, green, blue]).astype(np.float32)
     sky, noise = _sky(flux)
@@ -317,7 +326,7 @@ def lupton_rgb(
         return np.zeros((*flux.shape[1:], 3), dtype=np.uint8)
     if softening is None:
         softening = float(np.clip(5 * noise.mean() / span, 0.005, 0.5))
-    display = Display(stretch="lupton", softening=softening)
+    display = Display(stretch=stretch, softening=softening)
     return np.ascontiguousarray(np.moveaxis(stretched(flux, lows, lows + span, display), 0, -1))
 
 
@@ -327,7 +336,8 @@ def to_picture(cutout: Cutout) -> NDArray[np.uint8]:
     Pictures stay as they are, grey ones become three equal channels. Flux: one band becomes a grey asinh picture, two
     become red and blue with their mean between; of more, three are taken (i, r, g where they are there, else the last,
     middle and first by wavelength), balanced halfway between their own scales and equal brightness: surveys differ in
-    zero points, and galaxies would else all be of one colour. Rows run as they are stored.
+    zero points, and galaxies would else all be of one colour; asinh band by band, so that bright cores turn white. Rows
+    run as they are stored.
     """
     pixels = cutout.pixels
     if pixels.dtype == np.uint8:
@@ -344,7 +354,7 @@ def to_picture(cutout: Cutout) -> NDArray[np.uint8]:
     balanced = (flux - sky[:, None, None]) * gains[:, None, None]
     if len(balanced) == 2:
         balanced = np.stack([balanced[0], balanced.mean(axis=0), balanced[1]])
-    return lupton_rgb(*balanced)
+    return lupton_rgb(*balanced, stretch="asinh")
 
 
 def _colours(bands: tuple[str, ...]) -> tuple[int, ...]:
