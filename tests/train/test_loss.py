@@ -170,6 +170,17 @@ def test_products_down_the_tree_are_those_of_the_tree(name):
     np.testing.assert_allclose(got.numpy(), tree.cumulative(fractions.numpy()), rtol=1e-5, atol=1e-7)  # float32
 
 
+def test_products_of_votes_are_zero_where_nobody_came_and_unknown_where_nobody_answered():
+    counts = 1 + np.floor(6 * np.random.default_rng(1).random((20, 37)))
+    counts[:10, 1] = counts[5:15, 5] = 0  # nobody saw a disk; nobody saw a bar
+    counts[15:, GZ2.slices["t02_edgeon"]] = 0  # disks were seen, and nobody said whether edge-on
+    fractions = GZ2.fractions(counts)
+    got = loss.cumulative(torch.from_numpy(fractions), loss.TreePlan.of(GZ2)).numpy()
+    known = np.isfinite(got)
+    np.testing.assert_allclose(got[known], GZ2.cumulative(fractions)[known], rtol=1e-12)
+    assert known[:15].all() and (got[:10, 3:5] == 0).all() and not known[15:, 3:5].any() and known[15:, :3].all()
+
+
 def test_the_challenges_sixth_question_can_count_as_always_asked():
     fractions = _fractions(8, GZ2)
     got = loss.cumulative(fractions, loss.TreePlan.of(GZ2, always=("t06_odd",)))

@@ -112,16 +112,16 @@ def cumulative(fractions: Tensor, plan: TreePlan) -> Tensor:
     """Fractions given that a question is asked -> fractions of all: c_i = r_q f_i, r_q = sum of c over q's parents.
 
     The products down the tree with which the Galaxy Challenge defines its 37 columns (Dieleman et al. 2015, MNRAS 450,
-    1441); r_q = 1 where no answer leads to the question. ``fractions``: (N, A), as a network gives them:
-    NaN is passed on, so that it shows in the loss (for labels, ``Tree.cumulative`` takes a question without votes as
-    0). Returns (N, A).
+    1441); r_q = 1 where no answer leads to the question. ``fractions``: (N, A). NaN (a question without
+    votes, or a network gone wrong) is passed on to what follows, so that it shows; but where nobody reaches a question,
+    c = 0 whatever f. Returns (N, A).
     """
     done: dict[int, Tensor] = {}
     for span, parents in plan.steps:
         part = fractions[:, span]  # (N, m)
         if parents:
             reach = torch.stack([done[i] for i in parents]).sum(dim=0)[:, None]  # (N, 1)
-            part = reach * part
+            part = torch.where((reach == 0) & part.isnan(), 0.0, reach * part)
         done.update(zip(range(span.start, span.stop), part.unbind(dim=1), strict=True))
     return torch.stack([done[i] for i in range(fractions.shape[1])], dim=1)
 
