@@ -4,6 +4,7 @@ TuningforkError
 ├── DiskError            a file could not be written, locked or trusted
 │   ├── DiskFull         no space (or no quota) left for a write
 │   └── Locked           another run holds the folder
+├── NetworkError         bytes that could not be had, or are not those that were asked for
 ├── RecipeError          a choice that does not exist, or cannot be
 ├── TreeError            a decision tree that is not one, or an answer that is not in it
 ├── BadCatalog           a table that cannot be trusted
@@ -41,6 +42,10 @@ class DiskFull(DiskError):
 
 class Locked(DiskError):
     """Another process works in this folder; the message names it."""
+
+
+class NetworkError(TuningforkError):
+    """Bytes could not be had from a server, or are not those that were asked for; names the address and the remedy."""
 
 
 class RecipeError(TuningforkError):
@@ -85,6 +90,10 @@ class Reason(StrEnum):
     SATURATED = "saturated"  # hardly a pixel below the largest value
     DIGEST_MISMATCH = "digest_mismatch"  # the bytes are not those that were stored
     DUPLICATE_ID = "duplicate_id"  # a second galaxy came under an id that is taken
+    WRONG_POSITION = "wrong_position"  # the image's WCS is centred, or turned, otherwise than was asked for
+    WRONG_SCALE = "wrong_scale"  # the image has another pixel scale or size than was asked for
+    UNREACHABLE = "unreachable"  # the server failed, or kept silent, at every try: worth another run later
+    REFUSED = "refused"  # the server said no (404, 403, ...): trying again will not help
     NOT_FINITE = "not_finite"  # the network answered with NaN or infinity
 
 

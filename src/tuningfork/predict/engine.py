@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BadWeights, MissingExtra, RecipeError
-from ..model.card import load_golden
+from ..model.card import find_onnx, load_golden
 
 GOLDEN_RTOL = 1e-4  # fp32 engines differ by the order of their sums alone: about 1e-6 seen, 1e-4 allowed
 
@@ -36,7 +36,7 @@ class OnnxRuntime:
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(
-            str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
+            str(find_onnx(folder)), options, providers=["CPUExecutionProvider"]
         )
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -57,7 +57,7 @@ class OpenVino:
         settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
         if threads:
             settings["INFERENCE_NUM_THREADS"] = threads
-        self._model = openvino.Core().compile_model(str(folder / "model.onnx"), "CPU", settings)
+        self._model = openvino.Core().compile_model(str(find_onnx(folder)), "CPU", settings)
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See :class:`Engine`."""
@@ -75,20 +75,21 @@ class Torch:
         except ImportError:
             raise MissingExtra("torch", "train") from None
         from ..model import weights
+        from ..model.net import AnswerNet
 
         if threads:
             torch.set_num_threads(threads)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         network, _ = weights.load(folder)
-        self._network = network.to(self._device).eval()
+        self._network = AnswerNet(network).to(self._device).eval()
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See :class:`Engine`."""
         import torch
 
         with torch.inference_mode():
-            batch = torch.from_numpy(images).to(self._device).float() / 255
-            return self._network.answers(self._network(batch)).float().cpu().numpy()
+            batch = torch.from_numpy(images).to(self._device)
+            return self._network(batch).float().cpu().numpy()
 
 
 ENGINES: dict[str, type[Any]] = {"onnxruntime": OnnxRuntime, "openvino": OpenVino, "torch": Torch}
@@ -105,8 +106,6 @@ def open_engine(folder: Path, name: str = "auto", threads: int = 0) -> Engine:
         name = "openvino" if importlib.util.find_spec("openvino") else "onnxruntime"
     if name not in ENGINES:
         raise RecipeError(f"there is no engine '{name}'; there are: auto, {', '.join(ENGINES)}")
-    if name != "torch" and not (folder / "model.onnx").exists():
-        raise BadWeights(f"'{folder}' has no model.onnx: export the model, or predict with --engine torch")
     images, golden = load_golden(folder)
     try:
         engine: Engine = ENGINES[name](folder, threads)

@@ -101,7 +101,7 @@ def predict(
     card = _agreed([one.card for one in models])
     wanted = _wanted(source, folders[0], ids, part)
     notes = _check_bands(source, models)
-    tree = Tree.from_toml(card.tree_toml) if card.tree_toml else None
+    tree = card.load_tree()
     total, n_done, reasons = len(wanted), 0, dict[str, int]()
     numbers = chosen_views(views)
     displays = list({one.display: None for one in models})
@@ -184,7 +184,7 @@ def _provenance(models: Sequence[_Model], source: Source, views: int) -> dict[st
     cards = [one.card for one in models]
     return {
         "model": {"name": " + ".join(c.name for c in cards), "digest": " ".join(c.digest for c in cards)},
-        "card": cards[0].to_mapping(),
+        "card": recipe.to_mapping(cards[0]),
         "source": source.path,
         "input_digest": source.digest,
         "views": views,
