@@ -28,21 +28,15 @@ def impossible_counts(
         blank = np.isnan(block).all(axis=1)
         for column in range(part.start, part.stop):
             values, name = counts[:, column], columns[column]
-            _note(found, ~np.isfinite(values) & ~blank, lambda row, v=values, n=name: f"{n} is {v[row]:g}")
-            _note(found, values < 0, lambda row, v=values, n=name: f"{n} is {v[row]:g}, less than 0")
-            _note(
-                found,
-                np.isfinite(values) & (values != np.rint(values)),
-                lambda row, v=values, n=name: f"{n} is {v[row]:g}, no whole number of votes",
-            )
+            _note(found, ~np.isfinite(values) & ~blank, f"{name} is {{:g}}", values)
+            _note(found, values < 0, f"{name} is {{:g}}, less than 0", values)
+            parts = np.isfinite(values) & (values != np.rint(values))
+            _note(found, parts, f"{name} is {{:g}}, no whole number of votes", values)
         if parents[question]:
             arrived = np.nansum(counts[:, list(parents[question])], axis=1)
             asked = np.nansum(block, axis=1)
-            _note(
-                found,
-                asked > arrived + np.maximum(1.0, SLACK * arrived),
-                lambda row, n=asked, a=arrived, q=question: f"{q} has {n[row]:g} votes, but only {a[row]:g} led there",
-            )
+            more = asked > arrived + np.maximum(1.0, SLACK * arrived)
+            _note(found, more, f"{question} has {{:g}} votes, but only {{:g}} led there", asked, arrived)
     return sorted(found.items())
 
 
@@ -59,12 +53,12 @@ def impossible_fractions(
         block = fractions[:, part]
         blank = np.isnan(block).all(axis=1)
         for column in range(part.start, part.stop):
-            values, name = fractions[:, column], columns[column]
+            values = fractions[:, column]
             outside = ~((values >= -ROUNDING) & (values <= 1 + ROUNDING)) & ~blank
-            _note(found, outside, lambda row, v=values, n=name: f"{n} is {v[row]:g}, not a fraction in [0, 1]")
+            _note(found, outside, f"{columns[column]} is {{:g}}, not a fraction in [0, 1]", values)
         total = np.nansum(block, axis=1)
         off = (np.abs(total) > ROUNDING) & (np.abs(total - 1) > ROUNDING) & sums
-        _note(found, off, lambda row, t=total, q=question: f"the fractions of {q} sum to {t[row]:.3f}, not to 1 or 0")
+        _note(found, off, f"the fractions of {question} sum to {{:.3f}}, not to 1 or 0", total)
     return sorted(found.items())
 
 
@@ -79,22 +73,21 @@ def impossible_cumulative(
     for number, (question, part) in enumerate(slices.items()):
         total, due = values[:, part].sum(axis=1), arrived[:, number]
         off = np.abs(total - due) if question in always else total - due
-        _note(
-            found,
-            off > tolerance,
-            lambda row, t=total, a=due, q=question: f"{q} sums to {t[row]:.4f}, not {a[row]:.4f}",
-        )
+        _note(found, off > tolerance, f"{question} sums to {{:.4f}}, not {{:.4f}}", total, due)
     return sorted(found.items())
 
 
-def _note(found: dict[int, str], bad: NDArray[np.bool_], message: object) -> None:
-    """Remember the first message of every bad row."""
+def _note(found: dict[int, str], bad: NDArray[np.bool_], message: str, *values: Floats) -> None:
+    """Remember the first message of every bad row, filled with that row's values."""
     for row in np.flatnonzero(bad).tolist():
-        if row not in found and callable(message):
-            found[row] = message(row)
+        found.setdefault(row, message.format(*(column[row] for column in values)))
 
 
-def listed(rows: Sequence[tuple[int, str]], ids: Sequence[str], most: int = 5) -> str:
-    """The first rows as an error message shows them: ``'id' (row 3): what is wrong; ...``."""
-    shown = "; ".join(f"'{ids[row]}' (row {row}): {message}" for row, message in rows[:most])
-    return shown + (f"; and {len(rows) - most} more" if len(rows) > most else "")
+def listed(rows: Sequence[tuple[int, str]], ids: Sequence[str] | None = None, most: int = 5) -> str:
+    """The first rows, counted from 1, as an error message shows them: ``row 3 ('id'): what is wrong; ...``."""
+    named = [f"row {row + 1}{_quoted(ids, row)}: {message}" for row, message in rows[:most]]
+    return "; ".join(named) + (f"; and {len(rows) - most} more" if len(rows) > most else "")
+
+
+def _quoted(ids: Sequence[str] | None, row: int) -> str:
+    return "" if ids is None else f" ('{ids[row]}')"

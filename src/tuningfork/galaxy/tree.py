@@ -267,8 +267,7 @@ class Tree:
         bad = impossible_cumulative(rows, self.slices, arrived, ALWAYS[q6], tolerance)
         if bad:
             raise TreeError(
-                f"{len(bad)} of {len(rows)} rows break q6='{q6}' ('as_published' or 'routed'): "
-                f"{listed(bad, [str(row) for row in range(len(rows))])}"
+                f"{len(bad)} of {len(rows)} rows break q6='{q6}' ('as_published' or 'routed'): {listed(bad)}"
             )
         return self.from_cumulative(columns)
 
