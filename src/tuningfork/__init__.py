@@ -24,7 +24,7 @@ _FACE = {
     "Record": "galaxy.cutout",
     "Source": "galaxy.source",
     "Store": "galaxy.store",
-    "TrainRecipe": "train.loop",
+    "TrainRecipe": "train.choices",
     "Tree": "galaxy.tree",
     "TuningforkError": "errors",
     "Votes": "galaxy.votes",

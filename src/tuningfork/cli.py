@@ -250,6 +250,7 @@ def evaluate(
     merge: Annotated[str, typer.Option(help="Classes to merge in the truth, as in train.")] = "",
     drop: Annotated[str, typer.Option(help="Classes to leave out of the truth.")] = "",
     tree: Annotated[str, typer.Option(help="Decision tree, where the votes do not tell.")] = "",
+    kind: Annotated[str, typer.Option("--as", help="How labels are made of the truth, as in train.")] = "",
     radius: Annotated[
         str, typer.Option(help="Join by position within this angle, e.g. 2arcsec, instead of by id.")
     ] = "",
@@ -258,13 +259,24 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Judge votes against the truth; write a report."""
-    from .workflow.judging import judge as run
+    from .evaluate.judge import evaluate as run
+    from .galaxy.labels import LabelChoice
+    from .galaxy.position import arcsec
+    from .recipe import replace
 
+    flags = {"column": column, "merge": merge, "drop": drop, "tree": tree, "kind": kind or ("counts" if tree else "")}
+    changes = {key: value for key, value in flags.items() if value}
     with bar("evaluate", as_json) as progress:
         done = run(
-            votes, truth, out, column=column, merge=merge, drop=drop, tree=tree, radius=radius, images=images or None,
-            unmatched=unmatched.value, progress=progress,
-        )  # fmt: skip
+            votes,
+            truth,
+            out,
+            choice=replace(LabelChoice(), changes) if changes else None,
+            radius_arcsec=arcsec(radius) if radius else None,
+            images=images or None,
+            unmatched=unmatched.value,
+            progress=progress,
+        )
     say(done, as_json, f"{done.text()}\nreport: {out}")
 
 

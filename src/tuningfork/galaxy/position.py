@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from astropy import units
+from astropy.coordinates import Angle
 from numpy.typing import NDArray
 
 from ..errors import BadCatalog
@@ -18,6 +20,18 @@ _SEXAGESIMAL = (
     r"(?:(?:\s*[:m'′]\s*|\s+)(?P<seconds>[0-9]{1,2}(?:\.[0-9]*)?)?\s*[s\"″]?\s*|\s*)$"
 )
 _WORDS = {"": "deg", "hms": "hourangle", "dms": "deg", "h": "hourangle", "hr": "hourangle", "hour": "hourangle"}
+
+
+def arcsec(text: str) -> float:
+    """An angle such as ``"2arcsec"``, ``"1.5 arcmin"``, ``"0.1deg"`` or ``'2"'`` in arcseconds, above 0.
+
+    A bare number is refused, because nobody could tell its unit; raises :class:`BadCatalog` that quotes the text.
+    """
+    with contextlib.suppress(ValueError, TypeError, units.UnitsError):  # UnitsError: a bare number
+        angle = float(Angle(text).arcsec)
+        if np.isfinite(angle) and angle > 0:
+            return angle
+    raise BadCatalog(f"'{text}' is no angle with a unit: write for instance 2arcsec, 1.5arcmin or 0.1deg")
 
 
 def degrees(

@@ -35,19 +35,20 @@ class Demo:
     report: str
     n_drawn: int
     n_judged: int
-    accuracy: tuple[float, float, float]  # value, lower and upper end of the 95% interval
+    accuracy: dict[str, float]  # value, low and high: with the ends of the 95% interval
     majority: float  # accuracy of always answering the most frequent class
     seconds: dict[str, float]
 
     def text(self) -> str:
         """Five lines: the sky, the network, the predictions, the judgement, the report."""
         times = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in self.seconds.items())
-        value, low, high = self.accuracy
+        a = self.accuracy
         return "\n".join(
             [
                 f"{self.n_drawn:,} galaxies drawn, with known shapes and the votes of simulated volunteers",
                 f"{self.n_judged:,} of them kept apart, classified by a network that never saw them",
-                f"accuracy {value:.3f} [{low:.3f}, {high:.3f}] (95% bootstrap); always the commonest class: {self.majority:.3f}",
+                f"accuracy {a['value']:.3f} [{a['low']:.3f}, {a['high']:.3f}] (95% bootstrap); "
+                f"always the commonest class: {self.majority:.3f}",
                 times,
                 f"report: {self.report}",
             ]
@@ -90,7 +91,7 @@ def demo(
         report=str(folder / "report.html"),
         n_drawn=len(sky),
         n_judged=prediction.n_done,
-        accuracy=tuple(numbers["metrics"]["accuracy"]),
+        accuracy=numbers["metrics"]["accuracy"],
         majority=numbers["baseline"]["accuracy"],
         seconds=seconds,
     )

@@ -13,7 +13,8 @@ from ..galaxy.catalog import Catalog
 from ..galaxy.source import Source, open_source
 
 if TYPE_CHECKING:
-    from ..train.loop import TrainRecipe, TrainSummary
+    from ..train.choices import TrainRecipe
+    from ..train.finish import TrainSummary
 
 Progress = Callable[[int, int, str], None]
 
@@ -33,7 +34,7 @@ def train(
         data: a store, or whatever :func:`~tuningfork.galaxy.source.open_source` opens.
         labels: a catalogue (or its file) joined by id; or the name of a column of the store's own catalogue; None
             takes what the recipe names (column "class" by default) from the store's own catalogue.
-        recipe: a :class:`~tuningfork.train.loop.TrainRecipe`, or a TOML file of one; None = all defaults.
+        recipe: a :class:`~tuningfork.train.choices.TrainRecipe`, or a TOML file of one; None = all defaults.
         changes: single choices by dotted key, ``{"train.epochs": 20}``; they win over the recipe.
 
     The same call in the same folder goes on where a stopped run was, and ends with the same weights. Raises
@@ -41,13 +42,16 @@ def train(
     :func:`~tuningfork.train.loop.fit` raises.
     """
     try:
-        from ..train.loop import TrainRecipe, fit
+        from ..train.choices import TrainRecipe
+        from ..train.loop import fit
     except ImportError as error:
         if isinstance(error, MissingExtra) or (error.name or "").startswith("tuningfork"):
             raise
         raise MissingExtra(error.name or "torch", "train") from error
     source = open_source(data) if isinstance(data, (str, Path)) else data
-    chosen = recipe if isinstance(recipe, TrainRecipe) else recipes.load(TrainRecipe, recipe) if recipe else TrainRecipe()
+    chosen = (
+        recipe if isinstance(recipe, TrainRecipe) else recipes.load(TrainRecipe, recipe) if recipe else TrainRecipe()
+    )
     chosen = recipes.replace(chosen, dict(changes or {}))
     catalog, column = _labels(source, labels)
     if column:
