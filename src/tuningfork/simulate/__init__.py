@@ -1,0 +1,1 @@
+"""A sky with known truth: galaxies drawn from their parameters, and volunteers who look at them."""
