@@ -66,7 +66,7 @@ class Catalog:
         table = table if isinstance(table, pa.Table) else pa.table(dict(table))
         self.name = name
         ids = _exact_ids(_column(table, id, name), id, name)
-        ra, dec = ra or _guess(table.column_names, RA_NAMES), dec or _guess(table.column_names, DEC_NAMES)
+        ra, dec = ra or guess(table.column_names, RA_NAMES), dec or guess(table.column_names, DEC_NAMES)
         first = {"id": (ids, field("id", ids.type, description="as text or 64-bit integer"))}
         named = {id: "id"}
         if ra is not None and dec is not None:
@@ -101,13 +101,13 @@ class Catalog:
         def texts(names: list[str]) -> list[str]:
             nonlocal was_csv
             was_csv = True
-            chosen = id if id in names else _guess(names, ID_NAMES)
+            chosen = id if id in names else guess(names, ID_NAMES)
             return [] if chosen is None else [chosen]
 
         table = read_table(path, texts)
         if table.num_rows == 0 and Path(path).suffix != ".parquet":  # an empty Parquet file is one of ours
             raise BadCatalog(f"'{path}' has columns ({', '.join(table.column_names[:8])}) but no rows")
-        chosen = id or _guess(table.column_names, ID_NAMES)
+        chosen = id or guess(table.column_names, ID_NAMES)
         if chosen is None:
             raise BadCatalog(
                 f"'{path}' has no column that is known to hold ids; name it with id=. Its columns are "
@@ -281,8 +281,8 @@ def _listed(what: str, rows: Sequence[str]) -> str:
     return what + ":" + "".join(f"\n  {row}" for row in rows)
 
 
-def _guess(names: Sequence[str], known: tuple[str, ...]) -> str | None:
-    """The first of the known names that a table has, whatever its case."""
+def guess(names: Sequence[str], known: tuple[str, ...]) -> str | None:
+    """The first of the known names (lower case) that a table has, as the table writes it; None if it has none."""
     folded = {name.casefold(): name for name in reversed(names)}
     return next((name if name in names else folded[name] for name in known if name in folded), None)
 

@@ -180,8 +180,7 @@ def _read_votable(path: Path) -> tuple[Table, dict[str, Any]]:
 
 def _read_ecsv(path: Path) -> tuple[Table, dict[str, Any]]:
     table = Table.read(str(path), format="ascii.ecsv")
-    meta = table.meta.get(KEY, {})
-    return table, meta if isinstance(meta, dict) else {}
+    return table, json.loads(table.meta.get(KEY, "{}"))
 
 
 _READERS = {"fits": _read_fits, "votable": _read_votable, "ecsv": _read_ecsv}
@@ -319,7 +318,8 @@ def _write_votable(table: pa.Table, part: Path) -> None:
 
 def _write_ecsv(table: pa.Table, part: Path) -> None:
     made = _to_astropy(table)
-    made.meta = {KEY: metadata(table)} if metadata(table) else {}
+    # ECSV's YAML header folds long text at spaces, and loses some of them where it does
+    made.meta = {KEY: _ascii_json(table).replace(" ", "\\u0020")} if metadata(table) else {}
     made.write(str(part), format="ascii.ecsv")
 
 
