@@ -1,0 +1,132 @@
+"""The choices of a training run: what is learnt, by which network, how; every key refused by name if it cannot be."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from ..data import augment as augmentation
+from ..data.augment import Augment
+from ..data.sampling import BALANCES
+from ..data.split import Split
+from ..errors import RecipeError
+from ..galaxy.display import Display
+from ..galaxy.labels import LabelChoice
+from ..recipe import nearest
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """Which network."""
+
+    backbone: str = "resnet18"  # a key of tuningfork.model.backbone.BACKBONES
+    dropout: float = 0.2  # of the features, before the last layer
+    head: str = "auto"  # "auto" (by the labels), "classes", "sigmoid", "dirichlet" or "fractions"
+    link: str = "softmax"  # of a fractions head: "softmax" or "divisive"
+    name: str = ""  # of the model, on its card; "" = the run folder's
+
+
+@dataclass(frozen=True)
+class Train:
+    """How it is trained. The last three keys change how a run is stored and never what it learns."""
+
+    epochs: int = 20  # passes over the training part
+    batch: int = 64  # galaxies per forward pass
+    accumulate: int = 1  # forward passes per step of the optimiser
+    rate: float = 1e-3  # largest learning rate
+    optimizer: str = "adamw"  # "adamw" or "sgd"
+    momentum: float = 0.9  # of sgd
+    nesterov: bool = True  # of sgd
+    weight_decay: float = 0.02  # of matrices and filters; biases and norms have none
+    warmup: float = 1.0  # epochs in which the rate rises linearly from 0
+    schedule: str = "cosine"  # after that: "cosine" (to 0), "steps" or "constant"
+    milestones: tuple[float, ...] = ()  # epochs after which "steps" multiplies the rate by gamma
+    gamma: float = 0.1
+    precision: str = "32"  # "32" or "bf16" (mixed)
+    ema: float = 0.995  # decay of the moving average of the weights, which is what is judged and kept; 0 = off
+    patience: int = 0  # stop after so many epochs without a better one; 0 = never
+    select: str = "loss"  # the best epoch by validation "loss", or "score" (accuracy of classes, RMSE of votes)
+    balance: str = "none"  # classes per epoch: "none" (as they are), "sqrt" or "balanced"
+    class_weights: str = "none"  # in the loss: "none" or "balanced" (N / (K n_k))
+    loss: str = "auto"  # "auto" or a key of tuningfork.train.objective.LOSSES that fits the head
+    label_smoothing: float = 0.0  # share of every class label that is spread over all classes
+    clip: float = 1.0  # largest norm of the gradient; 0 = off
+    seed: int = 0
+    device: str = "auto"  # "auto", "cpu", "gpu" or "mps"
+    threads: int = 0  # of the CPU; 0 = torch's own choice
+    save_minutes: float = 5.0  # store the state so often
+    save_steps: int = 0  # and after so many steps; 0 = by minutes alone
+    memory_gb: float = 4.0  # rendered galaxies beyond this go to a file in the run folder
+
+
+@dataclass(frozen=True)
+class TrainRecipe:
+    """Everything that decides a run, besides the galaxies and their labels."""
+
+    labels: LabelChoice = field(default_factory=LabelChoice)
+    split: Split = field(default_factory=Split)
+    display: Display = field(default_factory=Display)
+    augment: Augment = field(default_factory=Augment)
+    model: ModelChoice = field(default_factory=ModelChoice)
+    train: Train = field(default_factory=Train)
+
+
+STORAGE = ("train.save_minutes", "train.save_steps", "train.memory_gb")
+
+_WORDS = {
+    "optimizer": ("adamw", "sgd"),
+    "schedule": ("cosine", "steps", "constant"),
+    "precision": ("32", "bf16"),
+    "select": ("loss", "score"),
+    "balance": BALANCES,
+    "class_weights": ("none", "balanced"),
+    "device": ("auto", "cpu", "gpu", "mps"),
+}
+_LEAST = {"epochs": 1, "batch": 1, "accumulate": 1, "patience": 0, "save_steps": 0, "threads": 0}
+_RANGES = {
+    "rate": (0.0, math.inf),
+    "momentum": (0.0, 1.0),
+    "weight_decay": (0.0, math.inf),
+    "warmup": (0.0, math.inf),
+    "gamma": (0.0, 1.0),
+    "ema": (0.0, 1.0),
+    "label_smoothing": (0.0, 1.0),
+    "clip": (0.0, math.inf),
+    "save_minutes": (0.0, math.inf),
+    "memory_gb": (0.0, math.inf),
+}
+
+
+def check(recipe: TrainRecipe) -> None:
+    """Raise :class:`RecipeError`, naming the key and what it may be, for a choice that cannot be."""
+    train = recipe.train
+    for key, words in _WORDS.items():
+        value = getattr(train, key)
+        if value not in words:
+            raise RecipeError(f"'train.{key}' is '{value}'; it may be {', '.join(words)}{nearest(value, words)}")
+    for key, least in _LEAST.items():
+        if getattr(train, key) < least:
+            raise RecipeError(f"'train.{key}' is {getattr(train, key)}; it must be {least} or more")
+    for key, (low, high) in _RANGES.items():
+        value = getattr(train, key)
+        if not low <= value <= high or not math.isfinite(value) or (high == 1.0 and key != "gamma" and value == 1.0):
+            raise RecipeError(f"'train.{key}' is {value}; it lies between {low:g} and {high:g}")
+    if train.rate == 0:
+        raise RecipeError("'train.rate' is 0: nothing would be learnt")
+    if not 0 <= recipe.model.dropout < 1:
+        raise RecipeError(f"'model.dropout' is {recipe.model.dropout}; it lies between 0 and 1")
+    if recipe.split.validation == 0:
+        raise RecipeError("'split.validation' is 0, but the best epoch is chosen on validation galaxies: give 0.1, say")
+    augmentation.check(recipe.augment)
+
+
+def check_mirrors(recipe: TrainRecipe, names: tuple[str, ...]) -> None:
+    """Refuse mirrored views where the answers tell clockwise from anticlockwise; raises :class:`RecipeError`."""
+    turned = [name for name in names if any(w in name.lower() for w in ("anticlockwise", "counterclockwise"))]
+    others = [name for name in names if "clockwise" in name.lower() and name not in turned]
+    if recipe.augment.mirrors and turned and others:
+        raise RecipeError(
+            f"a mirror image turns '{others[0]}' into '{turned[0]}', so that mirrored views would teach the network to "
+            "confuse them: set augment.flip = false and augment.transpose = false, or merge the two "
+            f"(labels.merge, spiral = {others[0]} + {turned[0]})"
+        )
