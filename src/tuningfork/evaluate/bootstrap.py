@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,6 +65,7 @@ def estimate(
     resamples: int = 1000,
     seed: int = 0,
     level: float = LEVEL,
+    centred: Collection[str] = (),
     progress: Callable[[int, int, str], None] | None = None,
 ) -> dict[str, Estimate | list[Estimate]]:
     """Value and percentile interval of everything that ``statistic`` computes.
@@ -73,7 +74,8 @@ def estimate(
     weights of one, the interval from the (1 - level)/2 and (1 + level)/2 quantiles over the resamples (Efron 1979;
     Efron & Tibshirani 1993, chapter 13). A resample in which a statistic is NaN (it holds no galaxy of a rare class)
     is left out of that statistic's quantiles; ``resamples=0`` gives values without intervals, and so does ``n=0``,
-    whose values are NaN.
+    whose values are NaN. Statistics named in ``centred`` are never negative and grow with noise, of which a resample
+    has more than the sample: the spread of their resamples is laid about the value instead, and cut at 0.
     """
     whole = statistic(np.ones((1, n)))
     drawn: dict[str, list[Floats]] = {name: [] for name in whole}
@@ -84,10 +86,10 @@ def estimate(
         done += len(weights)
         if progress is not None:
             progress(done, resamples, "bootstrap over galaxies")
-    return {name: _with_interval(value[0], drawn[name], level) for name, value in whole.items()}
+    return {name: _with_interval(value[0], drawn[name], level, name in centred) for name, value in whole.items()}
 
 
-def _with_interval(value: Floats, blocks: list[Floats], level: float) -> Estimate | list[Estimate]:
+def _with_interval(value: Floats, blocks: list[Floats], level: float, centred: bool) -> Estimate | list[Estimate]:
     values = np.atleast_1d(value)
     low = np.full(values.shape, np.nan)
     high = low.copy()
@@ -97,6 +99,9 @@ def _with_interval(value: Floats, blocks: list[Floats], level: float) -> Estimat
             finite = rows[np.isfinite(rows[:, column]), column]
             if len(finite) and np.isfinite(values[column]):
                 low[column], high[column] = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
+                if centred:
+                    shift = values[column] - finite.mean()
+                    low[column], high[column] = max(low[column] + shift, 0.0), high[column] + shift
     estimates = [Estimate(float(v), float(a), float(b)) for v, a, b in zip(values, low, high, strict=True)]
     return estimates[0] if np.ndim(value) == 0 else estimates
 

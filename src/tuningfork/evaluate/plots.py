@@ -12,6 +12,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from sklearn import metrics as curves
 
 from .bootstrap import Bools, Floats
@@ -22,7 +23,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#0
 STYLES = ("-", "--", ":", "-.")
 INK, FAINT = "#1f2933", "#9aa5b1"
 _FONTS = "'Helvetica Neue', Helvetica, Arial, 'DejaVu Sans'"
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "tuningfork",
     "font.family": "DejaVu Sans",
@@ -105,7 +106,8 @@ def ranking_curves(lines: Sequence[Curve], title: str = "") -> Picture:
     shown = [line for line in lines if line.positive.any() and not line.positive.all()]
     rows = len(shown)
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(9.6, max(3.5, 1.0 + 0.2 * rows)), layout="constrained")
+        space = ConstrainedLayoutEngine(wspace=0.06)
+        figure = Figure(figsize=(9.6, max(3.5, 1.0 + 0.2 * rows)), layout=space)
         left, right = figure.subplots(1, 2)
         left.plot([0, 1], [0, 1], color=FAINT, linewidth=0.9, linestyle=(0, (2, 2)))
         for index, line in enumerate(shown):
@@ -123,32 +125,24 @@ def ranking_curves(lines: Sequence[Curve], title: str = "") -> Picture:
         return _picture(figure, f"ROC and precision-recall curves. {title} {words}".strip())
 
 
-def reliability_diagram(before: Sequence[tuple[str, Reliability]]) -> Picture:
-    """Accuracy against confidence, one line per label, with the numbers of galaxies per bin of the first below."""
+def reliability_diagram(lines: Sequence[tuple[str, Reliability, Floats]]) -> Picture:
+    """Accuracy against confidence, one line per label, and below how the confidences (N,) are distributed."""
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(6.2, 4.9), layout="constrained")
-        top, below = figure.subplots(2, 1, height_ratios=[4, 1], sharex=True)
+        figure = Figure(figsize=(6.4, 5.2), layout="constrained")
+        top, below = figure.subplots(2, 1, height_ratios=[3.6, 1], sharex=True)
         top.plot([0, 1], [0, 1], color=FAINT, linewidth=0.9, linestyle=(0, (2, 2)))
-        for index, (label, points) in enumerate(before):
+        floor = 1.0
+        for index, (label, points, confidence) in enumerate(lines):
             bars = np.stack([points.accuracy - points.low, points.high - points.accuracy]).clip(0)
-            marker = "osD^"[index % 4]
-            top.errorbar(
-                points.confidence,
-                points.accuracy,
-                bars,
-                label=label,
-                marker=marker,
-                markersize=4,
-                elinewidth=0.8,
-                **_style(index),
-            )
-            below.plot(points.confidence, points.count, marker=marker, markersize=3, linewidth=0.8, **_style(index))
-        top.set(ylim=(-0.01, 1.03), ylabel="share that is right")
-        lowest = min((points.confidence.min() for _, points in before if len(points.confidence)), default=0.0)
-        below.set(xlim=(max(lowest - 0.05, 0.0), 1.01), xlabel="confidence: probability of the class given")
-        below.set(ylabel="galaxies", ylim=(0, None))
+            drawn = {"marker": "osD^"[index % 4], "markersize": 4, "elinewidth": 0.8, "linewidth": 1.2}
+            top.errorbar(points.confidence, points.accuracy, bars, label=label, **drawn, **_style(index))
+            below.hist(confidence, bins=np.linspace(0, 1, 41), histtype="step", linewidth=1.2, **_style(index))
+            floor = min(floor, *points.confidence, *points.low)
+        floor = max(floor - 0.03, -0.01)
+        top.set(ylim=(floor, 1.02), ylabel="share that is right")
+        below.set(xlim=(floor, 1.01), xlabel="confidence: probability of the class given", ylabel="galaxies")
         top.legend(loc="upper left")
-        labels = ", ".join(label for label, _ in before)
+        labels = ", ".join(label for label, _, _ in lines)
         return _picture(
             figure,
             f"Reliability diagram: share of right answers against confidence ({labels}); the diagonal is perfect",

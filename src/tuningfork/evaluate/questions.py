@@ -20,7 +20,8 @@ class Answers:
 
     ``predicted`` are fractions that sum to 1; ``truth`` are the volunteers' fractions, NaN where nobody was asked;
     ``counts`` are their votes (None if only fractions are known); ``alpha`` the predicted Dirichlet concentrations
-    (None for a head of fractions); ``reached`` (N,) is the share of volunteers who were led to the question.
+    (None for a head of fractions), ``low`` and ``high`` their 90% intervals; ``reached`` (N,) is the share of
+    the volunteers who were led to the question.
     """
 
     names: tuple[str, ...]
@@ -29,6 +30,8 @@ class Answers:
     reached: Floats
     counts: Floats | None = None
     alpha: Floats | None = None
+    low: Floats | None = None
+    high: Floats | None = None
 
     @property
     def judged(self) -> Bools:
@@ -108,14 +111,6 @@ def vote_ranks(alpha: Floats, total: Floats, counts: Floats, seed: int = 0) -> F
     return ranks
 
 
-def beta_interval(alpha: Floats, total: Floats, level: float = 0.9) -> tuple[Floats, Floats]:
-    """The central ``level`` interval of the Beta marginals B(a_i, A - a_i) of a Dirichlet, (N, A) each."""
-    b = np.maximum(total[:, None] - alpha, 1e-9)
-    low = special.betaincinv(alpha, b, (1 - level) / 2)
-    high = special.betaincinv(alpha, b, (1 + level) / 2)
-    return low, high
-
-
 def question_statistic(answers: Answers) -> Statistic:
     """Everything the report says about the answers to one question, as one function of weights (B, N).
 
@@ -168,18 +163,18 @@ def likelihood_statistic(answers: Answers, seed: int = 0) -> Statistic:
     difference; votes_covered, the share of counts in the central 90% of their predicted beta-binomial
     (:func:`vote_ranks`), which is 0.9 for a calibrated prediction; fractions_covered, the share of observed fractions
     in the 90% interval of the underlying fraction, which is lower than 0.9 because few votes scatter.
-    Requires ``counts`` and ``alpha``.
+    Requires ``counts``, ``alpha``, ``low`` and ``high``.
     """
     assert answers.counts is not None and answers.alpha is not None
+    assert answers.low is not None and answers.high is not None
     counts, alpha = answers.counts, answers.alpha
     total = alpha.sum(1)
     voted = counts.sum(1) > 0
     model = log_likelihood(alpha, counts)
     constant = log_likelihood(constant_alpha(counts), counts)
     ranks = vote_ranks(alpha, total, counts, seed)
-    low, high = beta_interval(alpha, total)
     inside = ((ranks >= 0.05) & (ranks <= 0.95)).mean(1)
-    near = ((answers.truth >= low) & (answers.truth <= high)).mean(1)
+    near = ((answers.truth >= answers.low) & (answers.truth <= answers.high)).mean(1)
 
     def statistic(weights: Floats) -> dict[str, Floats]:
         weights = weights[:, voted]

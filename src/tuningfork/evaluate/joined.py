@@ -1,0 +1,205 @@
+"""Votes beside the truth: joined by id or by position, with an account of every galaxy that is left out, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from .. import recipe
+from ..errors import BadCatalog, BadVotes, LabelError
+from ..galaxy.catalog import Catalog
+from ..galaxy.crossmatch import UnmatchedChoice, pair_ids, pair_positions, refuse_unmatched
+from ..galaxy.labels import LabelChoice, Labels, make_labels
+from ..galaxy.votes import Votes, column_name
+from .bootstrap import Floats, Ints
+
+TIGHT = 1e-3  # how far from 1 probabilities may sum before the report says that it divided them by their sum
+
+
+@dataclass(frozen=True)
+class Account:
+    """What became of the galaxies: ``n_in = n_done + n_rejected``, and of the done ones, who is judged.
+
+    ``n_done = n_judged + n_unlabelled + n_without_truth``; ``rejected`` and ``unlabelled`` count them per reason;
+    ``n_truth`` is the number of rows of the truth, ``n_truth_without_votes`` that of those without a prediction.
+    """
+
+    n_in: int
+    n_done: int
+    n_rejected: int
+    rejected: dict[str, int]
+    n_judged: int
+    n_unlabelled: int
+    unlabelled: dict[str, int]
+    n_without_truth: int
+    n_truth: int
+    n_truth_without_votes: int
+    joined_by: str
+    separation_arcsec: tuple[float, float] | None = None  # median and largest, of a join by position
+
+
+@dataclass(frozen=True, eq=False)
+class Joined:
+    """The judged galaxies, sorted by id so that the order of no file matters.
+
+    ``predicted`` (N, K) holds what the votes say about ``names``: probabilities, Dirichlet concentrations or vote
+    fractions, as ``head`` says ("classes", "dirichlet", "fractions"). ``truth`` are the labels of the same galaxies in
+    the same order, their columns brought into the order of ``names``; ``notes`` say what was done on the way.
+    """
+
+    ids: tuple[str, ...]
+    head: str
+    names: tuple[str, ...]
+    predicted: Floats
+    truth: Floats
+    labels: Labels
+    account: Account
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def classes(self) -> Ints:
+        """The index in ``names`` of each galaxy's true class, shape (N,)."""
+        return self.truth.argmax(1) if len(self.truth) else np.zeros(0, np.int64)
+
+
+def default_choice(votes: Votes) -> LabelChoice:
+    """The labels that the model was trained on, as its card says; of a foreign table the column ``class``, or votes."""
+    card = votes.metadata.get("card")
+    if isinstance(card, dict) and card.get("labels"):
+        return recipe.from_mapping(LabelChoice, card["labels"])
+    if votes.tree is not None:
+        return LabelChoice(kind="counts", tree=votes.tree.name)
+    return LabelChoice()
+
+
+def true_labels(truth: Catalog, choice: LabelChoice, told: bool) -> Labels:
+    """The labels of the truth; ``told`` says whether somebody chose how to make them, or whether it is a guess."""
+    if choice.kind == "column" and choice.column not in truth and not told:
+        raise LabelError(
+            f"these votes do not say how their truth is made, and {truth.name} has no column '{choice.column}': name "
+            "the column of the true classes (--column, in Python choice=LabelChoice(column=...)), or the decision tree "
+            f"of its votes (--tree, LabelChoice(kind='counts', tree=...)). Its columns are: "
+            f"{', '.join(truth.columns[:20])}"
+        )
+    return make_labels(truth, choice)
+
+
+def join(
+    votes: Votes,
+    truth: Catalog,
+    choice: LabelChoice | None = None,
+    *,
+    radius_arcsec: float | None = None,
+    unmatched: UnmatchedChoice = "refuse",
+) -> Joined:
+    """Join the votes with the truth by id, or by position where a radius is given, and make the labels.
+
+    Rows of the truth without votes are counted (a held-out part is a part); votes without a row of truth raise
+    :class:`~tuningfork.errors.Unmatched` unless ``unmatched="drop"``. Rejected galaxies need no truth. A galaxy whose
+    truth gives no label (too little agreement, a class that was left out) is counted under its reason. Raises
+    :class:`LabelError` where the votes know nothing of a true class or are of another kind than the labels.
+    """
+    labels = true_labels(truth, choice or default_choice(votes), choice is not None)
+    done = votes.done
+    ids = np.array(votes.ids, dtype=object)[done]
+    rows, partners, separation, by = _pairs(votes, ids, truth, radius_arcsec, unmatched)
+    true_ids = np.array(truth.ids, dtype=object)[partners]
+    place = {name: index for index, name in enumerate(labels.ids)}
+    known = np.flatnonzero(np.array([name in place for name in true_ids], dtype=bool))
+    known = known[np.argsort(ids[rows[known]].astype(str), kind="stable")]
+    judged = labels.select(tuple(str(name) for name in true_ids[known]))
+    predicted = votes.values[done][rows[known]].astype(np.float64)
+    names, predicted, values, notes = _aligned(votes, predicted, judged)
+    account = Account(
+        n_in=votes.n_in,
+        n_done=votes.n_done,
+        n_rejected=votes.n_rejected,
+        rejected=votes.reasons(),
+        n_judged=len(known),
+        n_unlabelled=len(rows) - len(known),
+        unlabelled={str(reason): int(number) for reason, number in labels.dropped.items()},
+        n_without_truth=votes.n_done - len(rows),
+        n_truth=len(truth),
+        n_truth_without_votes=len(truth) - len(rows),
+        joined_by=by,
+        separation_arcsec=(float(np.median(separation)), float(separation.max())) if len(separation) else None,
+    )
+    kept = tuple(str(name) for name in ids[rows[known]])
+    return Joined(kept, votes.head, names, predicted, values, judged, account, notes)
+
+
+def _pairs(
+    votes: Votes, ids: NDArray[np.object_], truth: Catalog, radius: float | None, unmatched: UnmatchedChoice
+) -> tuple[Ints, Ints, Floats, str]:
+    """Rows among the done votes, their rows of the truth, separations (arcsec), and how they were joined."""
+    texts = pa.array(ids.tolist(), pa.string())
+    if radius is None:
+        rows, partners, report = pair_ids(texts, truth.id_texts)
+        separation = np.zeros(0)
+    else:
+        if truth.ra is None or truth.dec is None:
+            raise BadCatalog(f"{truth.name} has no positions, so that nothing can be joined within {radius:g} arcsec")
+        sky = np.column_stack([votes.ra, votes.dec])[votes.done].astype(np.float64)
+        if not np.isfinite(sky).all(1).any():
+            raise BadVotes(f"{votes.name} holds no positions (ra and dec are empty): join by id, without a radius")
+        there = np.column_stack([truth.ra, truth.dec])
+        rows, partners, separation, report = pair_positions(texts, sky, truth.id_texts, there, radius)
+    refuse_unmatched(report, unmatched, (votes.name, truth.name))
+    return rows, partners, separation, report.by
+
+
+def _aligned(
+    votes: Votes, predicted: Floats, labels: Labels
+) -> tuple[tuple[str, ...], Floats, Floats, tuple[str, ...]]:
+    """Names, predictions (N, K), truth (N, K) in one order of columns, and notes.
+
+    Votes on a tree come into the order of the truth's tree. Of classes the votes may know more than the truth holds.
+    """
+    truth = np.asarray(labels.values, dtype=np.float64)
+    if (labels.kind == "classes") != (votes.head == "classes"):
+        raise LabelError(
+            f"{votes.name} predicts {'classes' if votes.head == 'classes' else 'the answers of a decision tree'} "
+            f"({', '.join(votes.names[:4])} ...), but the truth was read as {labels.kind}: choose other labels "
+            f"(LabelChoice.kind, now '{labels.choice.kind}')"
+        )
+    alike = {_plain(name): i for i, name in enumerate(votes.names)}
+    columns = [alike.get(_plain(name), -1) for name in labels.names]
+    missing = [name for name, column in zip(labels.names, columns, strict=True) if column < 0]
+    bare = votes.head == "classes" and bool(np.isin(predicted, (0.0, 1.0)).all())
+    if missing and not bare:
+        raise LabelError(
+            f"the truth holds {', '.join(map(repr, missing[:5]))}, of which {votes.name} says nothing (it knows "
+            f"{', '.join(votes.names[:12])}): merge or drop these classes (LabelChoice.merge, LabelChoice.drop), or "
+            "judge votes that predict them"
+        )
+    if votes.head != "classes":
+        if labels.tree is None or labels.tree.kind != "votes":
+            raise LabelError("only votes on a tree of questions can be judged; these are measured attributes")
+        return labels.names, predicted[:, columns], truth, ()
+    extra = [i for i in range(len(votes.names)) if i not in columns]
+    names = (*labels.names, *(votes.names[i] for i in extra))
+    known = np.column_stack([predicted, np.zeros(len(predicted))])  # column -1: never predicted
+    predicted, notes = _renormalised(known[:, columns + extra], labels.ids)
+    if bare and len(predicted):
+        notes = ("The votes are bare classes without probabilities: what ranks or weighs probabilities means little.",)
+    return names, predicted, np.pad(truth, ((0, 0), (0, len(extra)))), notes
+
+
+def _plain(name: str) -> str:
+    return column_name(f"p_{name}").lower()
+
+
+def _renormalised(values: Floats, ids: tuple[str, ...]) -> tuple[Floats, tuple[str, ...]]:
+    """Probabilities divided by their sum, which rounding may have moved from 1, and a note where that shows."""
+    sums = values.sum(1)
+    off = np.abs(sums - 1) > TIGHT
+    if not off.any():
+        return values / sums[:, None], ()
+    note = (
+        f"The probabilities of {int(off.sum()):,} galaxies (such as {ids[int(off.argmax())]}) summed to "
+        f"{sums.min():.3f} to {sums.max():.3f}, rounded perhaps, and were divided by their sum."
+    )
+    return values / sums[:, None], (note,)

@@ -1,0 +1,216 @@
+"""Judge a file of votes against the truth: all numbers, and the report that shows them."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import __version__, disk
+from ..errors import TuningforkError
+from ..galaxy.catalog import Catalog
+from ..galaxy.crossmatch import UnmatchedChoice
+from ..galaxy.labels import LabelChoice
+from ..galaxy.records import Source
+from ..galaxy.source import open_source
+from ..galaxy.tree import Tree
+from ..galaxy.votes import Votes
+from .bootstrap import Estimate
+from .classhead import class_sections, class_summary, class_walls, judge_classes
+from .gallery import exhibits
+from .joined import Joined, join
+from .provenance import account_line, data_section, learning_section, made_section, temperature_of
+from .report import Page, Section, Text, Wall, render
+from .votehead import FEW, judge_votes, vote_sections, vote_summary, vote_walls
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What came out: ``n_in = n_done + n_rejected`` holds by id, and ``numbers`` holds everything the report shows.
+
+    ``numbers`` is nested dictionaries of text, numbers and None (where no galaxy says anything), ready for JSON; what
+    has an interval is ``{"value", "low", "high"}``. ``summary`` are the report's five lines, ``path`` is the report, ""
+    where none was asked for.
+    """
+
+    n_in: int
+    n_done: int
+    n_rejected: int
+    n_judged: int
+    summary: tuple[str, ...]
+    numbers: dict[str, Any]
+    path: str = ""
+
+    def text(self) -> str:
+        """The summary, one line each."""
+        return "\n".join(self.summary)
+
+
+def evaluate(
+    votes: str | Path | Votes,
+    truth: str | Path | Catalog,
+    out: str | Path | None = None,
+    *,
+    choice: LabelChoice | None = None,
+    radius_arcsec: float | None = None,
+    images: Source | str | Path | None = None,
+    unmatched: UnmatchedChoice = "refuse",
+    bootstrap: int = 1000,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Judgement:
+    """Judge ``votes`` (ours, or a rival's table) against ``truth`` and write the report to ``out``.
+
+    Args:
+        votes: a file of votes: our Parquet, or any table with ids and columns ``p_<class>`` or ``*_fraction``.
+        truth: a catalogue with the true classes or the volunteers' votes.
+        out: the report, one self-contained HTML page; None for the numbers alone.
+        choice: how labels are made from the truth; by default as the model's card in the votes says, of a foreign
+            table the column "class".
+        radius_arcsec: join by position within this radius instead of by id.
+        images: where the pictures of the galleries come from; by default where the votes came from, if still there.
+        unmatched: "refuse" votes without a row of truth, or "drop" them; truth without votes is always fine.
+        bootstrap: resamples for the 95% intervals, 0 for none. ``seed``: of these, and of the halves of cross-fitting.
+
+    The judged galaxies are sorted by id first, so that no number depends on the order of a file. Raises
+    :class:`~tuningfork.errors.Unmatched`, :class:`LabelError` or :class:`BadVotes` where the two do not fit.
+    """
+    tree = Tree.load(choice.tree) if choice is not None and choice.kind in ("counts", "fractions") else None
+    judged = votes if isinstance(votes, Votes) else Votes.read(votes, tree=tree)
+    catalog = truth if isinstance(truth, Catalog) else Catalog.read(truth)
+    joined = join(judged, catalog, choice, radius_arcsec=radius_arcsec, unmatched=unmatched)
+    temperature = temperature_of(judged.metadata)
+    if joined.head == "classes":
+        found = judge_classes(joined, temperature, resamples=bootstrap, seed=seed, progress=progress)
+        lines = class_summary(found, len(joined.ids))
+        sections = class_sections(joined, found, temperature, seed) if out is not None else ()
+    else:
+        found = judge_votes(joined, resamples=bootstrap, seed=seed, progress=progress)
+        lines = vote_summary(found, len(joined.ids))
+        sections = vote_sections(joined, found) if out is not None else ()
+    account = joined.account
+    summary = (*lines, account_line(account))
+    numbers = {"head": joined.head, "account": asdict(account), **found, "notes": list(joined.notes)}
+    if out is not None:
+        command = _command(votes, truth, out, radius_arcsec, images, unmatched)
+        made = _made(votes, truth, command, joined, bootstrap, seed)
+        before = data_section(joined, judged.metadata, catalog.name)
+        after = (
+            learning_section(judged.metadata),
+            _galleries(joined, judged, images),
+            made_section(made, joined, judged.metadata),
+        )
+        page = _page(joined, judged, summary, (before, *sections, *after), found)
+        disk.write_text(out, render(page))
+    return Judgement(
+        account.n_in,
+        account.n_done,
+        account.n_rejected,
+        account.n_judged,
+        summary,
+        plain(numbers),
+        "" if out is None else str(out),
+    )
+
+
+def plain(value: Any) -> Any:
+    """Nested numbers as JSON takes them: estimates as dictionaries, NaN as None, NumPy's numbers as Python's."""
+    if isinstance(value, Estimate):
+        return value.as_dict()
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _named(thing: Any) -> str:
+    if isinstance(thing, str | Path):
+        return str(thing)
+    return str(getattr(thing, "path", "") or getattr(thing, "name", "") or f"<{type(thing).__name__}>")
+
+
+def _command(votes: Any, truth: Any, out: Any, radius: float | None, images: Any, unmatched: UnmatchedChoice) -> str:
+    words = ["tuningfork", "evaluate", _named(votes), "--truth", _named(truth), "--out", str(out)]
+    words += ["--radius", f"{radius:g}arcsec"] if radius is not None else []
+    words += ["--images", _named(images)] if images is not None else []
+    words += ["--unmatched", unmatched] if unmatched != "refuse" else []
+    return shlex.join(words)
+
+
+def _made(votes: Any, truth: Any, command: str, joined: Joined, resamples: int, seed: int) -> list[tuple[str, Any]]:
+    choice = joined.labels.choice
+    told = {key: value for key, value in asdict(choice).items() if value != getattr(LabelChoice(), key)}
+    facts: list[tuple[str, Any]] = [("command", command), ("labels", {"kind": choice.kind} | told)]
+    for name, thing in (("votes", votes), ("truth", truth)):
+        if isinstance(thing, str | Path) and Path(thing).is_file():
+            facts.append((f"{name} (SHA-256)", f"{Path(thing).name}: {disk.sha256(Path(thing))}"))
+    facts += [
+        ("judged by", f"tuningfork {__version__}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"),
+        ("bootstrap", f"{resamples} resamples of {len(joined.ids)} galaxies, seed {seed}"),
+    ]
+    return facts
+
+
+def _galleries(joined: Joined, votes: Votes, images: Source | str | Path | None) -> Section:
+    """The walls of pictures; where there are no pictures, the reason instead."""
+    source, why_not = _source(votes, images)
+    if not joined.ids:
+        return Section("galleries", "Galleries", (Text("No galaxy was judged."),))
+    walls = class_walls(joined) if joined.head == "classes" else vote_walls(joined)
+    blocks: list[Text | Wall] = []
+    if source is None:
+        blocks.append(Text(f"There are no pictures: {why_not}.", "warning"))
+    else:
+        blocks.append(
+            Text(f"Pictures: the central square of each image in {source.path}, whole, not as the model crops.")
+        )
+    for title, text, index, captions in walls:
+        shown = exhibits([joined.ids[i] for i in index], captions, source, why_not)
+        blocks.append(Wall(title, text, tuple(shown)))
+    return Section("galleries", "Galleries", tuple(blocks))
+
+
+def _source(votes: Votes, images: Source | str | Path | None) -> tuple[Source | None, str]:
+    """Where the pictures are, or why there are none; a source that the user named must open."""
+    if isinstance(images, Source):
+        return images, ""
+    if images is not None:
+        return open_source(images), ""
+    told = votes.metadata.get("source")
+    if not told:
+        return None, "the votes do not say where their pictures are; name it with --images (in Python images=)"
+    try:
+        return open_source(str(told)), ""
+    except TuningforkError as error:
+        return None, f"'{told}', where the votes came from, does not open ({error}); name it with --images"
+
+
+def _page(
+    joined: Joined, votes: Votes, summary: tuple[str, ...], sections: tuple[Section, ...], found: dict[str, Any]
+) -> Page:
+    model = votes.metadata.get("model")
+    name = model.get("name", "") if isinstance(model, dict) else ""
+    what = "classes" if joined.head == "classes" else f"votes on the tree {found['tree']}"
+    warnings = list(joined.notes)
+    if joined.head == "classes":
+        few = [f"“{key}” ({row['galaxies']})" for key, row in found["classes"].items() if row["galaxies"] < FEW]
+        if few:
+            warnings.append(f"Classes with fewer than {FEW} galaxies, whose numbers rest on little: {', '.join(few)}.")
+    return Page(
+        title=f"How good are the {'classes' if joined.head == 'classes' else 'votes'} of {name or 'these votes'}?",
+        subtitle=f"Predicted {what} against the truth of {len(joined.ids):,} galaxies",
+        summary=summary,
+        sections=sections,
+        warnings=tuple(warnings),
+        footer=f"Made by tuningfork {__version__}. Every picture and style is inside this file; it loads nothing.",
+    )
