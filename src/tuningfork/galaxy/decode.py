@@ -21,6 +21,7 @@ COLOUR = ("red", "green", "blue")
 GREY = ("grey",)
 SMALLEST = 8  # px, of the shorter side
 FULL = 0.95  # the share of pixels at the largest value from which an image is saturated
+MOST_SCANS = 64  # of a progressive JPEG; usual are about 10
 NPY = b"\x93NUMPY"
 DEFAULT = Budget()
 
@@ -150,6 +151,8 @@ def _read_jpeg(data: bytes, bands: tuple[str, ...], shrink: float, budget: Budge
         return _read_raster(data, bands, "jpeg", budget)
     channels = 1 if space == "Gray" else 3
     budget.check((height, width, channels), 1, len(data), "a JPEG")
+    if data.count(b"\xff\xda") > MOST_SCANS:
+        raise BadImage(Reason.TOO_LARGE, f"a JPEG of more than {MOST_SCANS} scans: each costs a pass over all pixels")
     factor = next((f for f in (8, 4, 2) if f <= shrink and _shrinks(height, f) and _shrinks(width, f)), 1)
     smaller = {"min_height": height // factor, "min_width": width // factor, "min_factor": factor} if factor > 1 else {}
     pixels = simplejpeg.decode_jpeg(data, "GRAY" if channels == 1 else "RGB", **smaller)
