@@ -40,7 +40,7 @@ def _header(path: Path, lines: list[str]) -> tuple[int, str, list[str]]:
     delimiter = max(",\t;|", key=first.count)
     cells = first.count(delimiter)
     start = comments - 1 if comments and cells and lines[comments - 1].count(delimiter) == cells else comments
-    if start >= len(lines):
+    if start >= len(lines) or not lines[start].strip():
         raise BadCatalog(f"'{path}' has comments only, no table")
     row = next(csv.reader(io.StringIO(lines[start].lstrip("#")), delimiter=delimiter))
     names = [name.strip() for name in row]
@@ -88,6 +88,8 @@ def read_csv(path: Path, texts: Texts | None) -> pa.Table:
             kept.update(dict.fromkeys(floats, pa.float64()))
             table = read()
     for index, column in enumerate(table.schema):
+        if pa.types.is_binary(column.type):
+            raise BadCatalog(f"column '{column.name}' of '{path}' is not UTF-8; save the file as UTF-8")
         if pa.types.is_string(column.type):
             values = table.column(index)
             empty = pc.equal(values, "")

@@ -11,6 +11,7 @@ import gzip
 import json
 import warnings
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -274,13 +275,13 @@ def _widened(table: pa.Table) -> pa.Table:
     return table
 
 
-def _unused(values: NDArray) -> int:
-    """An integer that stands for null (FITS: TNULL) because no value has it."""
-    limits = np.iinfo(values.dtype)
-    taken = np.unique(values)
-    if limits.min not in taken:
-        return int(limits.min)
-    return int(np.setdiff1d(np.arange(limits.max - taken.size, limits.max + 1), taken)[-1])
+def _unused(values: NDArray, name: str) -> int:
+    """An integer that stands for null (FITS: TNULL) because no value is equal to it."""
+    limits, taken = np.iinfo(values.dtype), set(np.unique(values).tolist())
+    for value in chain([limits.min], range(limits.max, limits.min, -1)):
+        if value not in taken:
+            return int(value)
+    raise BadCatalog(f"column '{name}' has every value of {values.dtype} and nulls, so that FITS has none for null")
 
 
 def _ascii_json(table: pa.Table) -> str:
@@ -301,7 +302,7 @@ def _write_fits(table: pa.Table, part: Path) -> None:
             made[name] = np.char.encode(np.asarray(column), "utf-8")  # nulls are "" underneath
         elif hasattr(column, "filled"):
             values = column.filled(False).astype(np.int16) if column.dtype.kind == "b" else column.filled(0)
-            made[name] = MaskedColumn(values, mask=column.mask, fill_value=_unused(values), unit=column.unit)
+            made[name] = MaskedColumn(values, mask=column.mask, fill_value=_unused(values, name), unit=column.unit)
     hdu = fits.table_to_hdu(made)
     hdu.header[CARD] = _ascii_json(table)
     fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(part)
