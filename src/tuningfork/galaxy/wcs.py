@@ -13,6 +13,8 @@ from astropy.wcs.utils import wcs_to_celestial_frame
 
 from .strict import locked
 
+WIDEST = 1800.0  # arcsec; a header without CD, CDELT or PC means one degree a pixel to wcslib
+
 Place = tuple[float | None, float | None, float | None]
 
 
@@ -25,6 +27,8 @@ def place(header: Any) -> Place:
     """
     if not any(str(header.get(f"CTYPE{axis}", "")).strip() for axis in (1, 2)):
         return None, None, None
+    if not all(isinstance(header.get(f"{word}{axis}"), int | float) for word in ("CRVAL", "CRPIX") for axis in (1, 2)):
+        return None, None, None  # wcslib would put 0 in the place of what is missing or no number
     try:
         with locked(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -55,5 +59,5 @@ def _place(header: Any) -> Place:
     if frame.name not in ("icrs", "fk5"):  # FK5 at J2000 is ICRS to 0.03 arcsec
         centre = SkyCoord(lon[0], lat[0], unit="deg", frame=frame).icrs
         ra, dec = float(centre.ra.deg), float(centre.dec.deg)
-    good = math.isfinite(scale) and 0 < scale < 36000 and math.isfinite(ra) and -90 <= dec <= 90
+    good = math.isfinite(scale) and 0 < scale < WIDEST and math.isfinite(ra) and -90 <= dec <= 90
     return (scale, ra, dec) if good else (None, None, None)
