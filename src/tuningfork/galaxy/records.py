@@ -52,6 +52,7 @@ class Source(abc.ABC):
         self._catalog = catalog
         self._positions: dict[str, tuple[float, float]] = {}
         self._index: dict[str, int] | None = None
+        self._scale: float | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -79,6 +80,11 @@ class Source(abc.ABC):
         if catalog.ra is not None and catalog.dec is not None:
             places = zip(catalog.ra.tolist(), catalog.dec.tolist(), strict=True)
             self._positions = dict(zip(catalog.ids, places, strict=True))
+        return self
+
+    def with_pixel_scale(self, pixel_scale: float) -> Self:
+        """Let this pixel scale (arcsec per pixel) win over whatever the records say."""
+        self.pixel_scale = self._scale = pixel_scale
         return self
 
     def record(self, identifier: str) -> Record:
@@ -117,6 +123,8 @@ class Source(abc.ABC):
                 yield identifier, self._rows.get(identifier)
 
     def _finished(self, record: Record) -> Record:
+        if self._scale is not None:
+            record = dataclasses.replace(record, pixel_scale=self._scale)
         if self._positions and record.ra is None:
             ra, dec = self._positions.get(record.id, (np.nan, np.nan))
             if np.isfinite(ra) and np.isfinite(dec):
