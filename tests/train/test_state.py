@@ -98,7 +98,7 @@ def test_a_damaged_state_gives_way_to_the_one_before(tmp_path: Path, damage: str
     assert stored is not None and stored[1].step == 1
     for path in tmp_path.glob("state-000000001.*"):
         path.unlink()
-    with pytest.raises(DiskError, match="no state .* is whole"):
+    with pytest.raises(DiskError, match=r"no state .* is whole"):
         load(tmp_path, IDENTITY)
 
 

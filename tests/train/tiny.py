@@ -47,7 +47,7 @@ class Sky(Source):
 def make_sky(n: int = 60, broken: Sequence[str] = (), kinds: Sequence[int] | None = None) -> Sky:
     """``n`` galaxies named g0, g1, ... of the three kinds in turn, with their catalogue."""
     kinds = [i % 3 for i in range(n)] if kinds is None else kinds
-    ids = [f"g{i}" for i in range(n)]
+    ids = [f"g{i}" for i in range(len(kinds))]
     sky = Sky(ids, kinds, broken)
     return sky.with_catalog(Catalog({"id": ids, "class": [KINDS[k] for k in kinds]}))
 

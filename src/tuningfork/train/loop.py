@@ -63,11 +63,11 @@ def fit(
                 epoch = len(now.history)
                 for rows in run.batches(epoch)[now.step - epoch * run.steps :]:  # rows: (batch * accumulate,)
                     _step(run, rows)
-                    stop |= now.step == stop_after_steps
-                    if run.due() or stop:
-                        run.save()
                     run.tell(progress)
-                    if stop:
+                    stopped = bool(stop) or now.step == stop_after_steps  # once: a signal may come between two lines
+                    if run.due() or stopped:
+                        run.save()
+                    if stopped:
                         return summarise(out, joined, run.caches, now, stopped=True)
                 z = outputs(run.judged, run.caches[1], train.batch, run.device)  # (n validation, K)
                 _end_epoch(run, judge(run.judged, run.objective, z, run.targets[1], joined.labels.tree))

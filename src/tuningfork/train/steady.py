@@ -42,12 +42,12 @@ def memory_told(train: Train) -> Iterator[None]:
     except torch.OutOfMemoryError as error:
         raise TrainingError(
             f"the device has no memory for batches of {train.batch}: set train.batch = {max(1, train.batch // 2)} and "
-            f"train.accumulate = {2 * train.accumulate}, which learns the same ({str(error)[:200]})"
+            f"train.accumulate = {2 * train.accumulate}, which learns nearly the same ({str(error)[:200]})"
         ) from error
 
 
 class Stop:
-    """Whether a run was asked to stop: true or false, and ``|=`` asks."""
+    """Whether a run was asked to stop: true or false."""
 
     asked = False
 
@@ -57,10 +57,6 @@ class Stop:
     def ask(self) -> None:
         """Ask it to."""
         self.asked = True
-
-    def __ior__(self, other: bool) -> Stop:
-        self.asked = self.asked or other
-        return self
 
 
 @contextlib.contextmanager
