@@ -341,7 +341,7 @@ def _refuse_floats(values: pa.Array, name: str, where: str) -> None:
 
 def _settled(table: pa.Table, name: str, where: str) -> pa.Table:
     """A CSV's table whose id column, read as text, is int64 where that is the same; float ids are refused."""
-    texts = table.column(name)
+    texts = _column(table, name, where)
     if pc.all(pc.match_substring_regex(texts, r"^(0|-?[1-9][0-9]{0,18})$")).as_py():
         try:
             return table.set_column(table.column_names.index(name), name, texts.cast(pa.int64()))
