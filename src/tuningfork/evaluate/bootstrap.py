@@ -34,8 +34,8 @@ class Estimate:
         if not np.isfinite(self.value):
             return NO_GALAXIES
         if not (np.isfinite(self.low) and np.isfinite(self.high)):
-            return f"{self.value:.{digits}f}"
-        return f"{self.value:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
+            return f"{self.value:z.{digits}f}"
+        return f"{self.value:z.{digits}f} [{self.low:z.{digits}f}, {self.high:z.{digits}f}]"
 
     def as_dict(self) -> dict[str, float | None]:
         """``{"value", "low", "high"}`` with None instead of NaN, for JSON."""

@@ -12,7 +12,7 @@ from .. import recipe
 from ..errors import BadCatalog, BadVotes, LabelError
 from ..galaxy.catalog import Catalog
 from ..galaxy.crossmatch import UnmatchedChoice, pair_ids, pair_positions, refuse_unmatched
-from ..galaxy.labels import LabelChoice, Labels, make_labels
+from ..galaxy.labels import LabelChoice, Labels, find_votes, make_labels
 from ..galaxy.votes import Votes, column_name
 from .bootstrap import Floats, Ints
 
@@ -65,24 +65,30 @@ class Joined:
         return self.truth.argmax(1) if len(self.truth) else np.zeros(0, np.int64)
 
 
-def default_choice(votes: Votes) -> LabelChoice:
-    """The labels that the model was trained on, as its card says; of a foreign table the column ``class``, or votes."""
+def true_labels(votes: Votes, truth: Catalog, choice: LabelChoice | None = None) -> Labels:
+    """The labels of the truth, made as ``choice`` says, or else as the model's card in the votes says.
+
+    Votes without a card are judged by the volunteers' counts (or fractions) on their tree, or by the column "class".
+    Raises :class:`LabelError`, which says what to choose, where the truth has nothing of the kind.
+    """
     card = votes.metadata.get("card")
-    if isinstance(card, dict) and card.get("labels"):
-        return recipe.from_mapping(LabelChoice, card["labels"])
-    if votes.tree is not None:
-        return LabelChoice(kind="counts", tree=votes.tree.name)
-    return LabelChoice()
-
-
-def true_labels(truth: Catalog, choice: LabelChoice, told: bool) -> Labels:
-    """The labels of the truth; ``told`` says whether somebody chose how to make them, or whether it is a guess."""
-    if choice.kind == "column" and choice.column not in truth and not told:
+    told = card.get("labels") if isinstance(card, dict) else None
+    if choice is None and told:
+        choice = recipe.from_mapping(LabelChoice, told)
+        why = f"the card of these votes says that the true class is in a column '{choice.column}', but"
+    elif choice is None and votes.tree is not None:
+        kind = "counts" if find_votes(truth, votes.tree)[0] == "counts" else "fractions"
+        return make_labels(truth, recipe.from_mapping(LabelChoice, {"kind": kind, "tree": votes.tree.name}))
+    elif choice is None:
+        choice = LabelChoice()
+        why = f"these votes do not say how their truth is made; taken was the column '{choice.column}', but"
+    else:
+        return make_labels(truth, choice)
+    if choice.kind == "column" and choice.column not in truth:
         raise LabelError(
-            f"these votes do not say how their truth is made, and {truth.name} has no column '{choice.column}': name "
-            "the column of the true classes (--column, in Python choice=LabelChoice(column=...)), or the decision tree "
-            f"of its votes (--tree, LabelChoice(kind='counts', tree=...)). Its columns are: "
-            f"{', '.join(truth.columns[:20])}"
+            f"{why} {truth.name} has no such column: name the column of the true classes (--column, in Python "
+            "choice=LabelChoice(column=...)), or the decision tree of its votes (--tree, LabelChoice(kind='counts', "
+            f"tree=...)). Its columns are: {', '.join(truth.columns[:20])}"
         )
     return make_labels(truth, choice)
 
@@ -102,7 +108,7 @@ def join(
     truth gives no label (too little agreement, a class that was left out) is counted under its reason. Raises
     :class:`LabelError` where the votes know nothing of a true class or are of another kind than the labels.
     """
-    labels = true_labels(truth, choice or default_choice(votes), choice is not None)
+    labels = true_labels(votes, truth, choice)
     done = votes.done
     ids = np.array(votes.ids, dtype=object)[done]
     rows, partners, separation, by = _pairs(votes, ids, truth, radius_arcsec, unmatched)

@@ -107,8 +107,9 @@ def ranking_curves(lines: Sequence[Curve], title: str = "") -> Picture:
     rows = len(shown)
     with matplotlib.rc_context(_STYLE):
         space = ConstrainedLayoutEngine(wspace=0.06)
-        figure = Figure(figsize=(9.6, max(3.5, 1.0 + 0.2 * rows)), layout=space)
-        left, right = figure.subplots(1, 2)
+        figure = Figure(figsize=(9.9, max(3.4, 1.0 + 0.2 * rows)), layout=space)
+        left, right, key = figure.subplots(1, 3, width_ratios=[1, 1, 0.8])
+        key.set_axis_off()
         left.plot([0, 1], [0, 1], color=FAINT, linewidth=0.9, linestyle=(0, (2, 2)))
         for index, line in enumerate(shown):
             wrong, found, _ = curves.roc_curve(line.positive, line.score)
@@ -120,7 +121,7 @@ def ranking_curves(lines: Sequence[Curve], title: str = "") -> Picture:
         left.set_title(f"{title}: ROC" if title else "ROC")
         right.set_title("precision-recall")
         if shown:
-            figure.legend(loc="outside right center")
+            key.legend(*left.get_legend_handles_labels(), loc="center left", borderaxespad=0)
         words = "; ".join(line.label for line in shown) or "no answer that some galaxies have and others do not"
         return _picture(figure, f"ROC and precision-recall curves. {title} {words}".strip())
 

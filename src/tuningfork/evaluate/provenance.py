@@ -64,9 +64,9 @@ def data_section(joined: Joined, metadata: Mapping[str, Any], truth_name: str) -
     if account.separation_arcsec is not None:
         middle, largest = account.separation_arcsec
         blocks.append(Text(f"Separations: median {middle:.3f} arcsec, largest {largest:.3f} arcsec."))
-    if account.unlabelled:
+    if any(account.unlabelled.values()):
         why = "; ".join(f"{number:,} {reason}" for reason, number in account.unlabelled.items() if number)
-        blocks.append(Text(f"Galaxies of the whole truth that got no label: {why or 'none'}.", "note"))
+        blocks.append(Text(f"Galaxies of the whole truth that got no label: {why}.", "note"))
     blocks.append(Text(_labels_in_words(joined)))
     blocks += _class_counts(joined)
     blocks += _split(metadata)

@@ -125,7 +125,7 @@ def cell(value: Cell, digits: int = 3) -> Markup:
     if value is None or (isinstance(value, float) and not np.isfinite(value)):
         return Markup('<span class="none">{}</span>').format("–" if value is None else NO_GALAXIES)
     if isinstance(value, float):
-        return Markup("{}").format(f"{value:.{digits}f}")
+        return Markup("{}").format(f"{value:z.{digits}f}")
     return Markup("{}").format(f"{value:,}" if isinstance(value, int) else value)
 
 

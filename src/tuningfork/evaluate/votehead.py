@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -25,7 +26,6 @@ from .report import Block, Figure, Section, Table, Text
 
 Progress = Callable[[int, int, str], None]
 FEW = 30  # galaxies, below which numbers rest on little
-_MANY = 10  # more answers than this are not drawn in one figure
 
 
 def answers_of(joined: Joined) -> dict[str, Answers]:
@@ -209,7 +209,7 @@ def _metric_blocks(numbers: dict[str, Any]) -> tuple[Block, ...]:
             ("question", "galaxies", "accuracy", "commonest", "ROC AUC", "average precision", "RMSE", "explained"),
             leading,
             f"Galaxies that at least {REACHED:.0%} of the volunteers were led to the question for. Accuracy, ROC AUC "
-            "and average precision (means over the answers that lead somewhere): the answer of most votes is the "
+            "and average precision (means over the answers that lead for some galaxy): the answer of most votes is the "
             "truth. RMSE and the explained share of variance: of the fractions themselves. Few votes scatter, so that "
             "even a perfect prediction explains less than 1.",
         ),
@@ -251,7 +251,7 @@ def _curve_blocks(answers: dict[str, Answers], numbers: dict[str, Any]) -> tuple
         leading = one.truth[judged].argmax(1)
         lines = [
             plots.Curve(
-                f"{answer}  AUC {row['roc_auc'].value:.3f}, AP {row['average_precision'].value:.3f}",
+                f"{_spoken(answer)}  AUC {row['roc_auc'].value:.3f}, AP {row['average_precision'].value:.3f}",
                 leading == i,
                 one.predicted[judged, i],
             )
@@ -259,7 +259,9 @@ def _curve_blocks(answers: dict[str, Answers], numbers: dict[str, Any]) -> tuple
             if np.isfinite(row["roc_auc"].value)
         ]
         if lines:
-            blocks.append(Figure(plots.ranking_curves(lines[:_MANY], name), f"{name}: {int(judged.sum()):,} galaxies."))
+            blocks.append(
+                Figure(plots.ranking_curves(lines, _spoken(name)), f"{name}: {int(judged.sum()):,} galaxies.")
+            )
         else:
             blocks.append(Text(f"{name}: one answer leads for all {int(judged.sum()):,} galaxies.", "note"))
     return tuple(blocks)
@@ -268,7 +270,7 @@ def _curve_blocks(answers: dict[str, Answers], numbers: dict[str, Any]) -> tuple
 def _calibration_blocks(answers: dict[str, Answers], numbers: dict[str, Any]) -> tuple[Block, ...]:
     rows = numbers["questions"]
     panels = [
-        (name, reliability(one.predicted[one.judged].ravel(), one.truth[one.judged].ravel(), 10))
+        (_spoken(name), reliability(one.predicted[one.judged].ravel(), one.truth[one.judged].ravel(), 10))
         for name, one in answers.items()
         if one.judged.any()
     ]
@@ -283,26 +285,28 @@ def _calibration_blocks(answers: dict[str, Answers], numbers: dict[str, Any]) ->
             f"galaxies that at least {REACHED:.0%} of the volunteers reached the question for.",
         ),
     ]
-    columns = ["question", "galaxies with votes", "calibration error of fractions"]
-    keys = ["fraction_error"]
-    if any("votes_covered" in row for row in rows.values()):
-        columns += ["90% of votes", "90% of fractions", "log likelihood", "constant", "gain"]
-        keys += ["votes_covered", "fractions_covered", "log_likelihood", "log_likelihood_constant"]
-        keys += ["log_likelihood_gain"]
     blocks.append(
         Table(
-            tuple(columns),
-            tuple((name, row["voted"], *(row[key] for key in keys)) for name, row in rows.items()),
-            "90% of votes: the share of vote counts inside the central 90% of their predicted beta-binomial "
-            "distribution, 0.90 if calibrated. 90% of fractions: the share of observed fractions inside the published "
-            "low..high interval of the underlying fraction, which the scatter of few votes makes lower. Log "
-            "likelihood: Dirichlet-multinomial, nats per galaxy with votes; constant: the best prediction that is the "
-            "same for all galaxies."
-            if len(columns) > 3
-            else "The mean gap between predicted and observed fraction over 10 bins of equal mass.",
+            ("question", "galaxies", "calibration error of fractions"),
+            tuple((name, row["galaxies"], row["fraction_error"]) for name, row in rows.items()),
+            "The mean gap between predicted and observed fraction over these bins.",
         )
     )
+    if any("votes_covered" in row for row in rows.values()):
+        blocks.append(_likelihoods(rows))
     return tuple(blocks)
+
+
+def _likelihoods(rows: dict[str, Any]) -> Table:
+    keys = ("votes_covered", "fractions_covered", "log_likelihood", "log_likelihood_gain")
+    return Table(
+        ("question", "with votes", "90% of votes", "90% of fractions", "log likelihood", "gain over a constant"),
+        tuple((name, row["voted"], *(row[key] for key in keys)) for name, row in rows.items()),
+        "All galaxies with votes on the question. 90% of votes: the share of vote counts inside the central 90% of "
+        "their predicted beta-binomial distribution, 0.90 if calibrated. 90% of fractions: that of observed fractions "
+        "inside the low..high interval of the underlying fraction, which the scatter of few votes makes lower. Log "
+        "likelihood: Dirichlet-multinomial, nats per galaxy; gain: over the best prediction that is the same for all.",
+    )
 
 
 def vote_walls(joined: Joined) -> list[tuple[str, str, Ints, list[tuple[str, ...]]]]:
@@ -335,11 +339,16 @@ def _variance(answers: Answers) -> Floats:
     return (answers.alpha * (total - answers.alpha) / (total**2 * (total + 1))).sum(1)
 
 
+def _spoken(name: str) -> str:
+    """An answer's or question's name as people say it: a01_smooth is smooth, t02_edgeon edgeon."""
+    return re.sub(r"^[ta]\d\d_", "", name).replace("_", " ")
+
+
 def _caption(questions: dict[str, Answers], row: int, error: float) -> tuple[str, ...]:
     """The leading answers of the volunteers down the tree, against the predicted fraction of the same answer."""
     lines: list[str] = []
-    for name, one in questions.items():
+    for one in questions.values():
         if one.judged[row] and len(lines) < 3:
             best = int(one.truth[row].argmax())
-            lines.append(f"{name}: {one.names[best]} {one.truth[row, best]:.2f}, given {one.predicted[row, best]:.2f}")
+            lines.append(f"{_spoken(one.names[best])} {one.truth[row, best]:.2f}, given {one.predicted[row, best]:.2f}")
     return (*lines, f"RMSE {error:.3f}")
