@@ -13,6 +13,7 @@ from .catalog import Catalog
 from .tree import TREES, Tree
 from .votelayout import ROUNDED, Layout, column_name
 
+_NOTES = ("id", "ra", "dec", "status", "reason", "class", "entropy")
 _WANTED = (
     "Known are: p_<class> for every class; <question>_<answer>_fraction (or _concentration) for the answers of a tree; "
     "one column of numbers per class that sum to 1; or a column 'class'"
@@ -24,7 +25,7 @@ def recognise(catalog: Catalog, tree: Tree | None = None) -> tuple[pa.Table, Lay
 
     In this order: columns ``p_<class>`` are class probabilities; ``*_concentration`` are a Dirichlet head and
     ``*_fraction`` fractions of ``tree`` (or of the built-in tree with just these columns, or of none); other columns
-    of numbers in [0, 1] that sum to 1 in every row are class probabilities; a lone text column ``class`` is taken as
+    of numbers in [0, 1] that sum to 1 in every row are class probabilities; a text column ``class`` is taken as
     certain. A row is rejected where a column ``status`` says so, or where it has no value at all (reason: the
     column's, or missing). Raises :class:`BadVotes` where nothing of this fits, or a row has values by half.
     """
@@ -60,10 +61,9 @@ def _layout(catalog: Catalog, tree: Tree | None) -> tuple[Layout, list[str]]:
             return Layout(head, tuple(stems)), [f"{stem}{suffix}" for stem in stems]
     if tree is not None:
         lacking = [f"{name}_fraction" for name in tree.columns if f"{name}_fraction" not in numbers]
-        raise BadVotes(f"{catalog.name} has no column {', '.join(lacking[:5])} for the tree '{tree.name}'")
-    plain = [name for name in numbers if name not in ("id", "ra", "dec", "entropy")]
-    if len(plain) > 1 and _are_chances(np.column_stack([catalog[name] for name in plain])):
-        return Layout("classes", tuple(plain)), plain
+        raise BadVotes(f"{catalog.name} has no column {', '.join(map(repr, lacking[:5]))} for the tree '{tree.name}'")
+    if len(numbers) > 1 and _are_chances(_stack(catalog, numbers)):
+        return Layout("classes", tuple(numbers)), numbers
     if "class" in catalog and pa.types.is_string(catalog.table.schema.field("class").type):
         return Layout("classes", tuple(sorted({str(one) for one in catalog["class"] if one is not None}))), []
     raise BadVotes(
@@ -73,7 +73,7 @@ def _layout(catalog: Catalog, tree: Tree | None) -> tuple[Layout, list[str]]:
 
 def _values(catalog: Catalog, layout: Layout, columns: list[str]) -> NDArray[np.float64]:
     if columns:
-        return np.column_stack([catalog[name].astype(np.float64) for name in columns])
+        return _stack(catalog, columns)
     values = np.full((len(catalog), len(layout.names)), np.nan)
     for row, name in enumerate(catalog["class"]):
         if name is not None:
@@ -81,9 +81,13 @@ def _values(catalog: Catalog, layout: Layout, columns: list[str]) -> NDArray[np.
     return values
 
 
+def _stack(catalog: Catalog, columns: list[str]) -> NDArray[np.float64]:
+    return np.column_stack([catalog[name].astype(np.float64) for name in columns])
+
+
 def _is_number(catalog: Catalog, name: str) -> bool:
-    kind = catalog.table.schema.field(name).type
-    return pa.types.is_floating(kind) or pa.types.is_integer(kind)
+    kind = catalog.table.schema.field(name).type  # null: a column of a CSV without any value
+    return name not in _NOTES and (pa.types.is_null(kind) or pa.types.is_floating(kind) or pa.types.is_integer(kind))
 
 
 def _written(catalog: Catalog, stems: list[str]) -> tuple[str, ...]:

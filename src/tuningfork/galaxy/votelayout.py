@@ -34,7 +34,8 @@ def column_name(text: str) -> str:
     left, or more than 68 characters are.
     """
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-    name = re.sub(r"[^A-Za-z0-9_]+", "_", plain).strip("_" if plain[:1] != "_" else "")
+    name = re.sub(r"[^A-Za-z0-9_]+", "_", plain)
+    name = name if name == plain else name.strip("_")
     if not re.search(r"[A-Za-z0-9]", name):
         raise BadVotes(f"{text!r} has no letter or digit, so that no column can be named after it; rename it")
     name = name if name[0].isalpha() else f"n{name}"
