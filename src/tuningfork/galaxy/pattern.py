@@ -17,7 +17,10 @@ from .folder import image_format, read_file, stem, text
 from .records import Source, digest_of, refuse_duplicates
 from .stack import Stack, holds_planes
 
-WAVELENGTH = ("FUV", "NUV", "u", "g", "r", "i", "z", "y", "Y", "J", "H", "K", "Ks")  # the order of bands nobody ordered
+# the order of bands that nobody ordered
+WAVELENGTH = (
+    "FUV", "NUV", "U", "u", "B", "g", "G", "V", "r", "R", "i", "I", "z", "Z", "y", "Y", "J", "H", "K", "Ks",
+)  # fmt: skip
 _FIELD = re.compile(r"\{([^{}]*)\}")
 
 
@@ -29,9 +32,9 @@ def is_pattern(path: str) -> bool:
 def open_pattern(pattern: str, *, bands: tuple[str, ...] | None = None, pixel_scale: float | None = None) -> Source:
     """Open the files that a pattern names.
 
-    ``{band}`` stands for a band's name, ``{id}`` for a galaxy's id, ``*`` for anything that does not matter. With ``{band}`` alone each file is a FITS stack of
-    the same galaxies (ids ``<stem>_00000`` ...), or one image of one galaxy. ``bands`` say which bands, in which order;
-    by default all that are found, by wavelength. Raises :class:`~tuningfork.errors.BadStore`.
+    ``{band}`` stands for a band's name, ``{id}`` for a galaxy's id, ``*`` for anything that does not matter. With
+    ``{band}`` alone each file is a FITS stack of the same galaxies (ids ``<stem>_00000`` ...), or one image of one
+    galaxy. ``bands`` say which bands, in which order; by default all that are found, by wavelength. Raises :class:`~tuningfork.errors.BadStore`.
     """
     unknown = set(_FIELD.findall(pattern)) - {"id", "band"}
     if unknown:
@@ -61,7 +64,7 @@ def open_pattern(pattern: str, *, bands: tuple[str, ...] | None = None, pixel_sc
 def _matches(pattern: str, bands: tuple[str, ...] | None) -> tuple[Path, list[tuple[str, str, str]]]:
     """(id, band, path below the root) of every file that fits, by path; the root is what stands before the braces."""
     parts = Path(pattern).parts
-    fixed = next(number for number, part in enumerate(parts) if _FIELD.search(part))
+    fixed = next(number for number, part in enumerate(parts) if _FIELD.search(part) or "*" in part)
     root, tail = Path(*parts[:fixed]), "/".join(parts[fixed:])
     pieces = _FIELD.split(tail)  # text, field, text, field, ...
     groups = {"id": "[^/]+", "band": "|".join(map(re.escape, bands)) if bands else "[A-Za-z0-9]+"}
