@@ -34,7 +34,8 @@ def draw(
     """Draw a galaxy: float32 (bands, size, size) in the survey's counts per pixel, sky subtracted, row 0 at the top.
 
     The survey's zero point turns counts into magnitudes (AB): 22.5 (nanomaggies) for "sdss", 30 for "des". The pixel
-    scale is :func:`stamp_scale`. North is up, east to the left. The same galaxy gives the same pixels, always.
+    scale is :func:`stamp_scale`. North is up, east to the left. The same galaxy gives the same pixels, always, in each
+    band whichever others are asked for (an artefact's trail lies in one of those that are).
     Raises BandError on unknown bands, RecipeError on an unknown survey, MissingExtra without GalSim.
     """
     bands, where = check_bands(bands), find_survey(survey)
@@ -59,7 +60,7 @@ def draw(
         stamps.append(grid.stamp(light))
     image = np.stack(stamps)
     add_artefact(image, galaxy, bands, where, grid, rng)
-    return add_noise(image, bands, where, scale, rng) if noise else image
+    return add_noise(image, bands, where, scale, band_rng) if noise else image
 
 
 def _flux(magnitude: float, youth: float, redshift: float, band: str, survey: SimulatedSurvey) -> np.float32:
@@ -182,18 +183,23 @@ def draw_neighbours(grid: Canvas, galaxy: Galaxy, survey: SimulatedSurvey, rng: 
 
 
 def add_noise(
-    image: np.ndarray, bands: tuple[str, ...], survey: SimulatedSurvey, scale: float, rng: np.random.Generator
+    image: np.ndarray,
+    bands: tuple[str, ...],
+    survey: SimulatedSurvey,
+    scale: float,
+    rng: dict[str, np.random.Generator],
 ) -> np.ndarray:
     """Add sky and photon noise to counts (bands, height, width), as native pixels resampled to ``scale`` would have it.
 
     The variance per native pixel is noise^2 + counts / gain. A stamp finer than the native pixels gets noise drawn on
     native pixels and interpolated, as an enlarged picture has it; a coarser one white noise of the averaged variance.
+    Each band has its own ``rng``, so that a band is the same whichever others are drawn.
     """
     area = (scale / survey.pixel_scale) ** 2
     _, height, width = image.shape
     noisy = np.empty_like(image)
     for number, band in enumerate(bands):
-        unit = _unit_noise(rng, (height, width), scale / survey.pixel_scale, survey.noise_blend)
+        unit = _unit_noise(rng[band], (height, width), scale / survey.pixel_scale, survey.noise_blend)
         variance = survey.noise[band] ** 2 + np.maximum(image[number] / area, 0) / survey.gain[band]
         noisy[number] = image[number] + unit * np.sqrt(variance) * area
     return noisy

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ..errors import RecipeError, TuningforkError
+from ..errors import BandError, RecipeError, TuningforkError
 from ..galaxy.catalog import Catalog
 from ..galaxy.cutout import Record
 from ..galaxy.store import Store, StoreWriter
@@ -79,7 +79,9 @@ def simulate_galaxies(
     if n < 1 or size < 16:
         raise RecipeError(f"cannot simulate {n} galaxies of {size} px: there must be at least 1, of at least 16 px")
     class_shares(class_weights)
-    chosen = ("g", "r", "i") if colour else check_bands(tuple(bands or where.bands))
+    chosen = check_bands(tuple(bands or (("g", "r", "i") if colour else where.bands)))
+    if colour and set(chosen) != {"g", "r", "i"}:
+        raise BandError(f"a colour picture shows g, r and i, not {', '.join(chosen)}: for these bands say colour=False")
     order = Order(where, chosen, size, colour, seed, None if class_weights is None else dict(class_weights))
     with StoreWriter(out, plan=_plan(order, n, volunteers)) as writer:
         start = writer.n_in

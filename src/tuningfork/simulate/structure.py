@@ -53,8 +53,8 @@ def texture(rng: np.random.Generator, across: np.ndarray, along: np.ndarray) -> 
 def arms(where: Plane, galaxy: Galaxy, rng: np.random.Generator) -> np.ndarray:
     """Light of logarithmic spiral arms, phi = phi0 + direction ln(r) / tan(pitch), unnormalised float32 >= 0.
 
-    Each arm has its own pitch (by 10%), place and strength (more so the more flocculent), a von Mises profile across,
-    a fading start at the bar's end or the bulge, and an end between 1.6 and 2.8 half-light radii.
+    Each arm has its own pitch (by 16% / (1 + arms)), place and strength (more so the more flocculent), a von Mises
+    profile across, a fading start at the bar's end or the bulge, and an end between 1.6 and 2.8 half-light radii.
     """
     log_r = np.log(np.maximum(where.r, 0.03))
     rough = np.float32(galaxy.flocculence)
@@ -62,8 +62,9 @@ def arms(where: Plane, galaxy: Galaxy, rng: np.random.Generator) -> np.ndarray:
     start = max(0.85 * galaxy.bar_length, 0.22 + 0.5 * galaxy.bulge_fraction)
     total = np.zeros_like(where.r)
     for number in range(galaxy.arms):
-        pitch = np.radians(galaxy.pitch * np.exp(rng.normal(0, 0.10)))
-        place = np.radians(galaxy.phase) + 2 * np.pi * number / galaxy.arms + rng.normal(0, 0.10 + 0.12 * rough)
+        pitch = np.radians(galaxy.pitch * np.exp(rng.normal(0, 0.16 / (1 + galaxy.arms))))
+        place = np.radians(galaxy.phase) + 2 * np.pi * number / galaxy.arms
+        place += rng.normal(0, (0.2 + 0.3 * rough) / (1 + galaxy.arms))
         sharpness = (0.75 + 0.55 * galaxy.arms) ** 1.5 / galaxy.arm_width**2
         end = rng.uniform(1.6, 2.8)
         angle = where.phi - galaxy.direction * (log_r - np.log(start)) / np.tan(pitch) - place + wobble
