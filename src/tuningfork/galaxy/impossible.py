@@ -67,12 +67,17 @@ def impossible_cumulative(
 ) -> list[tuple[int, str]]:
     """Rows of cumulative fractions (N, A) of which a question sums to more than arrives at it, (N, Q).
 
-    More by ``tolerance``, that is; the questions named in ``always`` must not sum to less either.
+    More by ``tolerance``, that is; the questions named in ``always`` must not sum to less either, though all but the
+    first may have no votes at all (sum 0), as where everybody saw a star.
     """
     found: dict[int, str] = {}
     for number, (question, part) in enumerate(slices.items()):
         total, due = values[:, part].sum(axis=1), arrived[:, number]
-        off = np.abs(total - due) if question in always else total - due
+        off = (
+            np.where((total > tolerance) | (number == 0), np.abs(total - due), 0.0)
+            if question in always
+            else total - due
+        )
         _note(found, off > tolerance, f"{question} sums to {{:.4f}}, not {{:.4f}}", total, due)
     return sorted(found.items())
 

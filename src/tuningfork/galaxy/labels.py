@@ -383,7 +383,7 @@ def _from_column(catalog: Catalog, choice: LabelChoice) -> Labels:
     classes = [renamed.get(text, "") for text in texts]
     dropped = {"without a class": classes.count("")}
     dropped |= {f"of the dropped class '{one}'": classes.count(one) for one in choice.drop}
-    names = list(dict.fromkeys(renamed[text] for text in known if renamed[text] not in choice.drop))
+    names = sorted({renamed[text] for text in known} - set(choice.drop), key=_in_order)
     index = {name: number for number, name in enumerate(names)}
     values = _one_hot(np.array([index.get(name, -1) for name in classes], dtype=np.int64), len(names))
     labels = _classes(catalog, choice, names, values, dropped, None)

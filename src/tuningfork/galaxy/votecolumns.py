@@ -31,7 +31,7 @@ def find_votes(
 
     The first kind of ``want`` that the catalogue has in full is taken:
 
-    - "counts": ``<column>_count``; or ``<column>`` alone, if all numbers are whole; or unweighted fractions times the
+    - "counts": ``<column>_count``; or ``<column>`` alone, unless all are shares of 1; or unweighted fractions times the
       published number of votes on the question (Galaxy Zoo 1, Hubble, CANDELS), where that gives whole numbers.
     - "fractions": ``<column>_fraction``, ``_frac``, ``_weighted_fraction``, ``_weighted_frac``, ``<column>`` alone, or
       a published name (``P_EL``); brought to a sum of 1 per question (NaN where it was not asked).
@@ -107,8 +107,8 @@ def _counts(tree: Tree, look: Look) -> Floats | None:
     if found is not None:
         return found
     bare = look(tree.columns)
-    if bare is not None and np.isnan(np.where(bare == np.rint(bare), np.nan, bare)).all():
-        return bare
+    if bare is not None and (np.nanmax(bare, initial=0.0) > 1.5 or not (bare != np.rint(bare))[~np.isnan(bare)].any()):
+        return bare  # otherwise they are fractions
     totals = [question.total for question in tree.questions]
     if not all(totals):
         return None
