@@ -97,27 +97,18 @@ def evaluate(
         sections = vote_sections(joined, found) if out is not None else ()
     account = joined.account
     summary = (*lines, account_line(account))
-    numbers = {"head": joined.head, "account": asdict(account), **found, "notes": list(joined.notes)}
+    numbers = plain({"head": joined.head, "account": asdict(account), **found, "notes": list(joined.notes)})
     if out is not None:
         command = _command(votes, truth, out, radius_arcsec, images, unmatched)
-        made = _made(votes, truth, command, joined, bootstrap, seed)
-        before = data_section(joined, judged.metadata, catalog.name)
         after = (
             learning_section(judged.metadata),
             _galleries(joined, judged, images),
-            made_section(made, joined, judged.metadata),
+            made_section(_made(votes, truth, command, joined, bootstrap, seed), joined, judged.metadata),
         )
-        page = _page(joined, judged, summary, (before, *sections, *after), found)
-        disk.write_text(out, render(page))
-    return Judgement(
-        account.n_in,
-        account.n_done,
-        account.n_rejected,
-        account.n_judged,
-        summary,
-        plain(numbers),
-        "" if out is None else str(out),
-    )
+        sections = (data_section(joined, judged.metadata, catalog.name), *sections, *after)
+        disk.write_text(out, render(_page(joined, judged, summary, sections, found)))
+    n = account
+    return Judgement(n.n_in, n.n_done, n.n_rejected, n.n_judged, summary, numbers, "" if out is None else str(out))
 
 
 def plain(value: Any) -> Any:
@@ -136,7 +127,7 @@ def plain(value: Any) -> Any:
 def _named(thing: Any) -> str:
     if isinstance(thing, str | Path):
         return str(thing)
-    return str(getattr(thing, "path", "") or getattr(thing, "name", "") or f"<{type(thing).__name__}>")
+    return str(getattr(thing, "path", "") or getattr(thing, "name", "") or type(thing).__name__).strip("'")
 
 
 def _command(votes: Any, truth: Any, out: Any, radius: float | None, images: Any, unmatched: UnmatchedChoice) -> str:

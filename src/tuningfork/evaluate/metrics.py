@@ -15,9 +15,13 @@ SMALLEST = 1e-15  # probabilities below are clipped in logarithms, so that one z
 
 def confusion(truth: Ints, guess: Ints, n_classes: int, weights: Floats) -> Floats:
     """Summed weights per (true class, guessed class), shape (B, K, K): rows are the truth, columns the guess."""
-    cells = np.zeros((len(truth), n_classes * n_classes))
-    cells[np.arange(len(truth)), truth * n_classes + guess] = 1.0
-    return (weights @ cells).reshape(len(weights), n_classes, n_classes)
+    cells = truth * n_classes + guess
+    order = np.argsort(cells, kind="stable")
+    filled, starts = np.unique(cells[order], return_index=True)
+    sums = np.zeros((len(weights), n_classes * n_classes))
+    if len(filled):
+        sums[:, filled] = np.add.reduceat(weights[:, order], starts, axis=1)
+    return sums.reshape(len(weights), n_classes, n_classes)
 
 
 def accuracy(matrix: Floats) -> Floats:

@@ -347,8 +347,10 @@ def _spoken(name: str) -> str:
 def _caption(questions: dict[str, Answers], row: int, error: float) -> tuple[str, ...]:
     """The leading answers of the volunteers down the tree, against the predicted fraction of the same answer."""
     lines: list[str] = []
-    for one in questions.values():
+    for question, one in questions.items():
         if one.judged[row] and len(lines) < 3:
             best = int(one.truth[row].argmax())
-            lines.append(f"{_spoken(one.names[best])} {one.truth[row, best]:.2f}, given {one.predicted[row, best]:.2f}")
+            answer = _spoken(one.names[best])
+            said = f"{_spoken(question)}: {answer}" if answer in ("yes", "no") else answer
+            lines.append(f"{said} {one.truth[row, best]:.2f}, given {one.predicted[row, best]:.2f}")
     return (*lines, f"RMSE {error:.3f}")
