@@ -193,7 +193,6 @@ def test_many_hdus_are_refused() -> None:
 
 def test_threads_leave_the_warning_filters_as_they_were() -> None:
     """Filters belong to the process: decoding FITS and PNG side by side must not leave them changed."""
-    before = list(warnings.filters)
     group = [SEEDS["fits"][0], SEEDS["png"][0], SEEDS["fits"][2], SEEDS["tiff"][0]]
     escaped: list[BaseException] = []
 
@@ -201,21 +200,26 @@ def test_threads_leave_the_warning_filters_as_they_were() -> None:
         try:
             for _ in range(25):
                 decode(data)
-                decode_broken(data)
+                with pytest.raises(BadImage):
+                    decode(data[:-5])
         except BaseException as error:
             escaped.append(error)
 
-    def decode_broken(data: bytes) -> None:
-        with pytest.raises(BadImage):
-            decode(data[:-5])
-
-    threads = [threading.Thread(target=work, args=(data,)) for data in group]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not escaped
-    assert warnings.filters == before
+    interval = sys.getswitchinterval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")  # pytest's own "error" would hide the "error" that is left behind
+        before = list(warnings.filters)
+        sys.setswitchinterval(1e-6)
+        try:
+            threads = [threading.Thread(target=work, args=(data,)) for data in group]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            sys.setswitchinterval(interval)
+        assert not escaped
+        assert list(warnings.filters) == before
 
 
 def test_pillow_told_to_accept_half_pictures_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
