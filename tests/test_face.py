@@ -24,5 +24,5 @@ def test_a_verb_wins_over_the_room_of_its_name(verb: str) -> None:
 
 
 def test_an_unknown_name_is_refused_with_those_that_exist() -> None:
-    with pytest.raises(AttributeError, match="predictt.*open_source"):
+    with pytest.raises(AttributeError, match=r"predictt.*open_source"):
         _ = tuningfork.predictt

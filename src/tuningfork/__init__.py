@@ -39,7 +39,7 @@ _FACE = {
     "train": "workflow.training",
 }
 
-__all__ = sorted(_FACE)  # noqa: PLE0605
+__all__ = sorted(_FACE)
 
 
 class _Face(ModuleType):

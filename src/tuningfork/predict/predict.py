@@ -106,7 +106,7 @@ def predict(
     numbers = chosen_views(views)
     displays = list({one.display: None for one in models})
     with (
-        VotesWriter(out, card.head, card.names, tree, _provenance(models, source, views)) as writer,
+        VotesWriter(out, card.head, card.names, tree, _provenance(models, source, views, part)) as writer,
         ThreadPoolExecutor(cores) as pool,
     ):
         for done in _ahead(pool, _chunks(source.records(wanted), batch), displays, 2 * cores + 1):
@@ -180,9 +180,10 @@ def _check_bands(source: Source, models: Sequence[_Model]) -> list[str]:
     return list(dict.fromkeys(notes))
 
 
-def _provenance(models: Sequence[_Model], source: Source, views: int) -> dict[str, Any]:
+def _provenance(models: Sequence[_Model], source: Source, views: int, part: str | None) -> dict[str, Any]:
     cards = [one.card for one in models]
-    return {
+    told = {"part": part} if part else {}
+    return told | {
         "model": {"name": " + ".join(c.name for c in cards), "digest": " ".join(c.digest for c in cards)},
         "card": recipe.to_mapping(cards[0]),
         "source": source.path,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def _model(folder: Path) -> dict[str, Any]:
         "kind": "model",
         "path": str(folder),
         "name": card.name,
-        "answers": ", ".join(card.names[:12]) + (f", ... ({len(card.names)})" if len(card.names) > 12 else ""),
+        "answers": _listed(card.names),
         "head": card.head,
         "bands": ",".join(card.bands),
         "input": f"{card.size} px",
@@ -49,6 +50,10 @@ def _model(folder: Path) -> dict[str, Any]:
         "metrics": {key: round(value, 4) for key, value in card.metrics.items() if isinstance(value, float)},
         "digest": card.digest,
     }
+
+
+def _listed(names: Sequence[str], most: int = 12) -> str:
+    return ", ".join(names[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "")
 
 
 def _votes(path: Path) -> dict[str, Any]:
@@ -68,7 +73,7 @@ def _votes(path: Path) -> dict[str, Any]:
 
 def _catalog(path: Path) -> dict[str, Any]:
     catalog = Catalog.read(path)
-    return {"kind": "catalogue", "path": str(path), "rows": len(catalog), "columns": ", ".join(catalog.columns)}
+    return {"kind": "catalogue", "path": str(path), "rows": len(catalog), "columns": _listed(catalog.columns)}
 
 
 def _source(path: str) -> dict[str, Any]:
@@ -80,7 +85,7 @@ def _source(path: str) -> dict[str, Any]:
         "galaxies": len(source),
         "bands": ",".join(source.bands) if source.bands else "not known before decoding",
         "pixel_scale": f"{source.pixel_scale:g} arcsec" if source.pixel_scale else "unknown",
-        "catalogue": ", ".join(columns) or "none",
+        "catalogue": _listed(columns) or "none",
         "digest": source.digest,
     }
 
@@ -104,4 +109,7 @@ def list_backbones() -> list[dict[str, Any]]:
         from ..model.backbone import BACKBONES
     except ImportError as error:
         raise MissingExtra("torch", "train") from error
-    return [{"name": name, "description": one.description} for name, one in BACKBONES.items()]
+    return [
+        {"name": name, "note": one.note, "bf16": "pays" if one.bf16 else "does not pay"}
+        for name, one in BACKBONES.items()
+    ]
