@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from tuningfork.data.dataset import Cache, render_all
-from tuningfork.errors import TrainingError
+from tuningfork.errors import DiskFull, TrainingError
 from tuningfork.galaxy.cutout import Record
 from tuningfork.galaxy.display import Display, render_record
 from tuningfork.galaxy.records import Source
@@ -83,6 +84,13 @@ def test_nothing_usable_is_an_error_that_says_why(tmp_path: Path) -> None:
     sky = Sky(30, faults=True)
     with pytest.raises(TrainingError, match="none of 2 galaxies can be used, first 'g0': not_an_image"):
         render(sky, ["g0", "g5"], tmp_path)
+
+
+def test_a_full_disk_is_told_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(DiskFull, match=r"cache.npy.*memory_gb"):
+        render(Sky(5), Sky(5).ids, tmp_path, limit=0)
+    assert not list(tmp_path.iterdir())
 
 
 def test_progress_counts_up_to_all(tmp_path: Path) -> None:

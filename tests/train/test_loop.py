@@ -262,6 +262,38 @@ def test_what_cannot_be_trained_is_refused(tiny: ModuleType, tmp_path: Path) -> 
             fit(sky, tmp_path / str(number), tiny.make_recipe(changes), labels=catalog)
 
 
+def test_one_galaxy_under_two_ids_is_found_by_the_positions_of_either_catalogue(
+    tiny: ModuleType, tmp_path: Path
+) -> None:
+    sky, recipe = tiny.make_sky(), tiny.make_recipe({"train.epochs": 1})
+    fit(sky, tmp_path / "first", recipe)
+    parts = pq.read_table(tmp_path / "first" / "split.parquet").to_pydict()["part"]
+    ra, dec = np.linspace(0, 300, 60), np.zeros(60)
+    ra[parts.index("test")] = ra[parts.index("train")]
+    labels, placed = sky.catalog, sky.catalog.with_columns({"ra": ra, "dec": dec})
+    with pytest.raises(SplitError, match="1 pairs"):
+        fit(sky, tmp_path / "labels", recipe, labels=placed)
+    with pytest.raises(SplitError, match="1 pairs"):
+        fit(sky.with_catalog(placed), tmp_path / "source", recipe, labels=labels)
+
+
+def test_a_device_without_memory_gets_advice(tiny: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*given: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(loop, "augment", full)
+    with pytest.raises(TrainingError, match=r"train.batch = 4 and train.accumulate = 2"):
+        fit(tiny.make_sky(), tmp_path, tiny.make_recipe())
+
+
+def test_what_a_killed_write_left_is_swept_away(tiny: ModuleType, tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "state"):
+        disk.make_folder(folder)
+        (folder / ".part-0123456789ab.json").write_text("torn")
+    fit(tiny.make_sky(), tmp_path, tiny.make_recipe({"train.epochs": 1}))
+    assert not list(tmp_path.rglob(".part-*"))
+
+
 def test_patience_ends_a_run_that_does_not_improve(tiny: ModuleType, tmp_path: Path) -> None:
     recipe = tiny.make_recipe({"train.rate": 1e-12, "train.ema": 0.0, "train.epochs": 50, "train.patience": 2,
                                "train.select": "score", "train.schedule": "constant"})  # fmt: skip

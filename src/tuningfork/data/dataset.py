@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from .. import disk
-from ..errors import BadImage, TrainingError
+from ..errors import BadImage, DiskFull, TrainingError
 from ..galaxy.cutout import Record, Rejected
 from ..galaxy.display import Display, render_record
 from ..galaxy.records import Source
@@ -79,7 +80,7 @@ def render_all(
 
     The same :func:`~tuningfork.galaxy.display.render_record` as in predict. More than ``memory_limit`` bytes go to the
     file ``scratch``, mapped into memory. ``threads``: 0 = all cores. A galaxy that cannot be used is listed in
-    ``rejected`` and has no row. Raises :class:`TrainingError` if none can.
+    ``rejected`` and has no row. Raises :class:`TrainingError` if none can, :class:`DiskFull` if ``scratch`` cannot fit.
     """
     side, bands = display.size + 2 * margin, len(display.bands)
     shape = (len(ids), bands, side, side)
@@ -87,6 +88,12 @@ def render_all(
         pixels = np.empty(shape, dtype=np.uint8)
         kept, rejected = _fill(pixels, source, ids, display, margin, threads, progress)
         return Cache(kept, pixels[: len(kept)], rejected)
+    need, free = int(np.prod(shape, dtype=float)), shutil.disk_usage(disk.make_folder(scratch.parent)).free
+    if need >= free:  # asked before, because a map into a full disk ends the process without a word
+        raise DiskFull(
+            f"'{scratch}' needs {need / 1e9:.2f} GB for rendered galaxies, {free / 1e9:.2f} GB are free: free some "
+            f"space, or raise train.memory_gb above {need / 1e9:.1f} to keep them in memory"
+        )
     with disk.atomic(scratch) as part:
         mapped = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
         kept, rejected = _fill(mapped, source, ids, display, margin, threads, progress)

@@ -25,6 +25,7 @@ from .prepare import Joined
 from .state import Progress, refuse_differences
 
 SUMMARY = "run.json"
+_CLERKS = ("epoch", "step", "rate", "skipped", "seconds")  # entries of the history that do not judge
 GALAXIES = 4  # in the golden pair
 
 
@@ -56,7 +57,7 @@ class TrainSummary:
         if self.stopped:
             lines.append(f"stopped after {self.epochs} epochs; the same command goes on in '{self.path}'")
         else:
-            numbers = ", ".join(f"{k} {v:.4g}" for k, v in self.best.items() if k not in ("epoch", "seconds", "step"))
+            numbers = ", ".join(f"{k} {v:.4g}" for k, v in self.best.items() if k not in _CLERKS)
             lines.append(f"best of {self.epochs} epochs: {self.best.get('epoch')} ({numbers}); {self.seconds:.0f} s")
             lines.append(f"model: '{Path(self.path) / 'model'}'")
         lines += [f"  note: {note}" for note in self.notes]

@@ -80,6 +80,8 @@ def join(source: Source, catalog: Catalog | None, recipe: TrainRecipe) -> Joined
     notes += [f"{lacking:,} labels have no picture in '{source.path}' and are left out"] * bool(lacking)
     labels = labels.select(both)
     ra, dec = _positions(catalog, both)
+    if ra is None and source.catalog is not None and source.catalog is not catalog:
+        ra, dec = _positions(source.catalog, both)
     if recipe.split.method != "sky" and ra is None:
         notes.append("no positions are known, so neighbours across the split cannot be found")
     classes = strata(labels)
@@ -96,8 +98,8 @@ def _positions(catalog: Catalog, ids: list[str]) -> tuple[NDArray[np.float64] | 
     if "ra" not in catalog.columns or "dec" not in catalog.columns:
         return None, None
     rows = {identifier: number for number, identifier in enumerate(catalog.ids)}
-    wanted = [rows[i] for i in ids]
-    ra, dec = (np.asarray(catalog[name], dtype=np.float64)[wanted] for name in ("ra", "dec"))
+    wanted = [rows.get(i, len(rows)) for i in ids]  # one that is not there has no position
+    ra, dec = (np.append(np.asarray(catalog[name], dtype=np.float64), np.nan)[wanted] for name in ("ra", "dec"))
     return ra, dec
 
 

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .. import disk
 from .. import recipe as recipes
 from ..data.augment import principal_components
 from ..data.dataset import Cache
@@ -120,6 +121,8 @@ def start(
     labels, train = joined.labels, recipe.train
     head = choose_head(labels, recipe)
     check_mirrors(recipe, labels.names)
+    for folder in (out, out / "state", out / "model"):
+        disk.sweep(folder)
     stored = states.load(out / "state", identity)  # refuses before any work
     if stored is not None:
         _same_ground(stored[1], joined.notes)
