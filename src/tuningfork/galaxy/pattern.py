@@ -34,7 +34,8 @@ def open_pattern(pattern: str, *, bands: tuple[str, ...] | None = None, pixel_sc
 
     ``{band}`` stands for a band's name, ``{id}`` for a galaxy's id, ``*`` for anything that does not matter. With
     ``{band}`` alone each file is a FITS stack of the same galaxies (ids ``<stem>_00000`` ...), or one image of one
-    galaxy. ``bands`` say which bands, in which order; by default all that are found, by wavelength. Raises :class:`~tuningfork.errors.BadStore`.
+    galaxy. ``bands`` say which bands, in which order; by default all that are found, by wavelength.
+    Raises :class:`~tuningfork.errors.BadStore`.
     """
     unknown = set(_FIELD.findall(pattern)) - {"id", "band"}
     if unknown:
