@@ -220,4 +220,4 @@ def _unit_noise(rng: np.random.Generator, shape: tuple[int, int], ratio: float, 
     places = np.meshgrid(
         *(np.arange(side) * ratio + begin for side, begin in zip(shape, start, strict=True)), indexing="ij"
     )
-    return scipy.ndimage.map_coordinates(white, places, order=2, mode="nearest").astype(np.float32)
+    return scipy.ndimage.map_coordinates(white, places, order=1, mode="nearest").astype(np.float32)

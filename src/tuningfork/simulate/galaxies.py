@@ -81,7 +81,9 @@ def simulate_galaxies(
     class_shares(class_weights)
     chosen = check_bands(tuple(bands or (("g", "r", "i") if colour else where.bands)))
     if colour and set(chosen) != {"g", "r", "i"}:
-        raise BandError(f"a colour picture shows g, r and i, not {', '.join(chosen)}: for these bands say colour=False")
+        raise BandError(
+            f"a colour picture shows g, r and i, not {', '.join(chosen)}: for these say colour=False (--no-colour)"
+        )
     order = Order(where, chosen, size, colour, seed, None if class_weights is None else dict(class_weights))
     with StoreWriter(out, plan=_plan(order, n, volunteers)) as writer:
         start = writer.n_in

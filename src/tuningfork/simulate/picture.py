@@ -13,7 +13,7 @@ WEIGHTS = {"i": 0.852, "r": 1.0, "g": 1.613}
 colour and brightness in the core and the disk of simulated galaxies agree with those of 400 Galaxy Zoo 1 pictures."""
 
 SOFTENING = 0.00142
-BLACK = -0.00005  # in shares of ``white``: the sky is a very dark grey, not black
+BLACK = (-8e-5, -9e-5, -5e-5)  # of red, green and blue, in shares of ``white``: the sky is a very dark grey, not black
 
 
 def picture(flux: np.ndarray, bands: tuple[str, ...], survey: str | SimulatedSurvey, pixel_scale: float) -> np.ndarray:
@@ -28,5 +28,4 @@ def picture(flux: np.ndarray, bands: tuple[str, ...], survey: str | SimulatedSur
         raise BandError(f"a colour picture needs bands g, r and i; {', '.join(missing)} not among {list(bands)}")
     unit = 10 ** (0.4 * (22.5 - where.zero_point)) / pixel_scale**2  # counts per pixel to nanomaggies per square arcsec
     planes = [flux[bands.index(band)] * np.float32(unit * weight) for band, weight in WEIGHTS.items()]
-    low = BLACK * where.white
-    return lupton_rgb(*planes, low=(low, low, low), span=where.white, softening=SOFTENING)
+    return lupton_rgb(*planes, low=[share * where.white for share in BLACK], span=where.white, softening=SOFTENING)

@@ -52,8 +52,9 @@ SDSS = SimulatedSurvey(
     size=64,
     pixel_scale=0.396127,
     zero_point=22.5,
-    # nanomaggies, from the 5 sigma point-source depths 22.15, 23.13, 22.70, 22.20, 20.71 (sdss.org/dr16/imaging)
-    noise={"u": 0.050, "g": 0.021, "r": 0.030, "i": 0.048, "z": 0.170, "Y": 0.300},
+    # nanomaggies, from the 5 sigma point-source depths 22.15, 23.13, 22.70, 22.20, 20.71 (sdss.org/dr16/imaging), less
+    # a fifth, with which the sky of the pictures agrees with Galaxy Zoo's
+    noise={"u": 0.040, "g": 0.017, "r": 0.024, "i": 0.038, "z": 0.136, "Y": 0.240},
     gain={"u": 260.0, "g": 910.0, "r": 860.0, "i": 640.0, "z": 130.0, "Y": 80.0},
     psf_fwhm={"u": 1.46, "g": 1.38, "r": 1.28, "i": 1.22, "z": 1.24, "Y": 1.24},
     psf_scatter=0.10,

@@ -210,7 +210,7 @@ def _draw_elliptical(rng: np.random.Generator, seen: Galaxy) -> Galaxy:
         bulge_index=float(np.clip(rng.normal(3.6, 0.9), 1.5, 6.0)),
         bulge_radius=seen.radius / np.sqrt(ratio),
         bulge_axis_ratio=ratio,
-        bulge_youth=float(np.clip(rng.normal(0.04, 0.15) + 0.5 * (rng.random() < 0.08), -0.15, 0.9)),
+        bulge_youth=float(np.clip(rng.normal(0.04, 0.2) + 0.5 * (rng.random() < 0.08), -0.35, 0.9)),
         companions=companions,
     )
 
@@ -255,7 +255,7 @@ def _draw_spiral(rng: np.random.Generator, seen: Galaxy, direction: int) -> Gala
     bar = rng.random() < 0.38
     ring = rng.random() < 0.07
     pitch = float(np.clip(rng.normal(24 - 25 * fraction, 7), 6, 45))
-    youth = float(np.clip(rng.normal(0.62 - 0.8 * fraction, 0.16), 0.05, 0.95))
+    youth = float(np.clip(rng.normal(0.56 - 0.8 * fraction, 0.17), 0.05, 0.95))
     return replace(
         disk,
         kind="spiral",
