@@ -74,8 +74,9 @@ def join(source: Source, catalog: Catalog | None, recipe: TrainRecipe) -> Joined
             f"none of {len(labels.ids)} labelled ids is among the {len(source.ids)} of '{source.path}': the galaxies "
             f"are called {ours}, the labels {theirs}; name the right id column of the catalogue"
         )
-    unlabelled, lacking = len(source.ids) - len(both), len(labelled) - len(both)
-    notes = [f"{n:,} {what}" for what, n in labels.dropped.items() if n]
+    known = set(catalog.ids)
+    unlabelled, lacking = sum(i not in known for i in source.ids), len(labelled) - len(both)
+    notes = [f"{n:,} rows of the labels are left out: {what}" for what, n in labels.dropped.items() if n]
     notes += [f"{unlabelled:,} galaxies of '{source.path}' have no label and are left out"] * bool(unlabelled)
     notes += [f"{lacking:,} labels have no picture in '{source.path}' and are left out"] * bool(lacking)
     labels = labels.select(both)
