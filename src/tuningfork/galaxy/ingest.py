@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 
@@ -99,17 +99,7 @@ def ingest(
         catalog, report, labels_digest = _joined(source, labels, id_column, unmatched)
         source.with_catalog(catalog)
     ids = source.ids if report is None else catalog.ids if catalog is not None else []
-    plan = {
-        "command": "ingest",
-        "source": source.digest,
-        "kind": source.kind,
-        "n": len(ids),
-        "ids": digest_of(ids),
-        "labels": labels_digest,
-        "bands": list(bands) if bands else None,
-        "pixel_scale": pixel_scale,
-        "version": 1,
-    }
+    plan = _plan(source, ids, labels_digest) | {"bands": list(bands) if bands else None, "pixel_scale": pixel_scale}
     with StoreWriter(out, catalog=catalog, shard_size=shard_size, plan=plan) as writer:
         left = ids[writer.n_in :]
         for item in _proved(source.records(left), threads or min(8, os.cpu_count() or 1)):
@@ -123,6 +113,19 @@ def ingest(
             raise BadStore(f"{writer.n_in} of {len(ids)} galaxies came out of '{source.path}': a fault of tuningfork's")
     rejected = tuple(writer.rejected)
     return Summary(str(out), len(ids), writer.n_done, len(rejected), rejected, source.others, report)
+
+
+def _plan(source: Source, ids: Sequence[str], labels_digest: str) -> dict[str, Any]:
+    """What the folder remembers of a run, so that another run is not taken for the same."""
+    return {
+        "command": "ingest",
+        "version": 1,
+        "source": source.digest,
+        "kind": source.kind,
+        "n": len(ids),
+        "ids": digest_of(ids),
+        "labels": labels_digest,
+    }
 
 
 def _joined(
