@@ -1,0 +1,249 @@
+"""What a survey's service is: a request for one galaxy becomes one checked record, or one reason why not."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import disk
+from ..errors import BadImage, NetworkError, Reason, RecipeError
+from ..galaxy.cutout import COLOUR, Record
+from ..galaxy.decode import decode
+from ..network import Network, ReplyError
+
+JPEG = (b"\xff\xd8\xff",)
+FITS = (b"SIMPLE  =",)
+BLANK = 0.98  # the share of one and the same colour from which a picture shows no sky
+LIMIT = 256_000_000  # bytes of one reply
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_OFF = re.compile(
+    r"(?:\bno|not? in|outside|\boff|beyond)\b[^.<>]{0,60}?\b(?:coverage|footprint|survey|overlap)|"
+    r"\bno (?:images?|data|fields?|bricks?) (?:(?:was|were|are|is) )?(?:found|available|at|there)|"
+    r"does not (?:cover|overlap)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One galaxy to be had: where it is (ICRS degrees), how wide a square around it (arcsec), in which bands.
+
+    ``pixels`` is the side of the image wanted; 0 means the survey's own pixels. ``bands`` may be empty: all that the
+    survey gives by default. ``columns`` holds other columns of the galaxy's catalogue row that a survey can make use of
+    (run, camcol and field for SDSS frames).
+    """
+
+    id: str
+    ra: float
+    dec: float
+    width_arcsec: float
+    pixels: int = 0
+    bands: tuple[str, ...] = ()
+    columns: Mapping[str, Any] = field(default=_NOTHING, compare=False)
+
+    @property
+    def pixel_scale(self) -> float:
+        """arcsec per pixel of the image wanted; only where ``pixels`` is known."""
+        return self.width_arcsec / self.pixels
+
+
+@dataclass(frozen=True)
+class Survey(ABC):
+    """One service that gives images of one survey; see ``SURVEYS`` in ``surveys.py`` for those that exist.
+
+    ``bands`` are those it gives by default, ``extra`` those that have to be asked for. ``pixel_scale`` is the native
+    one (arcsec; 0 where it depends on what is asked for), ``units`` those of the pixels. ``roots`` are the addresses of
+    the service, the first one first, the others mirrors that are asked where it fails; all are replaced by ``url`` of
+    :meth:`fetch`. ``rate`` is the number of requests per second and host that we hold to be polite (no service
+    publishes one). ``native`` surveys give their own pixels and nothing else: their requests leave ``pixels`` at 0.
+    ``smallest`` and ``largest`` bound the side of an image.
+    """
+
+    name: str
+    title: str
+    bands: tuple[str, ...]
+    pixel_scale: float
+    units: str
+    roots: tuple[str, ...]
+    rate: float
+    licence: str
+    citation: str
+    extra: tuple[str, ...] = ()
+    native: bool = False
+    smallest: int = 8
+    largest: int = 4096
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts that may be asked: those of the roots."""
+        return tuple(dict.fromkeys(urlsplit(root).hostname or "" for root in self.roots))
+
+    def fetch(self, network: Network, request: Request, url: str | None = None) -> Record:
+        """Get, prove and check one galaxy; ``url`` is the address of a mirror (or a stand-in) of the service.
+
+        Raises :class:`BadImage` for whatever is this galaxy's own misfortune: UNREACHABLE (worth another run; the
+        :class:`ReplyError` is its ``__cause__``), REFUSED, NO_COVERAGE, NOT_AN_IMAGE, WRONG_SCALE, WRONG_POSITION, the
+        reasons of :func:`~tuningfork.galaxy.decode.decode`. Raises :class:`NetworkError` for an address that may not be
+        asked at all, and :class:`RecipeError` for bands or sizes that the survey never gives: both concern every
+        galaxy alike.
+        """
+        asked = self.complete(request)
+        roots = (url.rstrip("/") + "/",) if url else self.roots
+        try:
+            return self._take(network, asked, roots)
+        except ReplyError as error:
+            raise refusal(error) from error
+
+    def complete(self, request: Request) -> Request:
+        """The request with its pixels and bands filled in; raises as :meth:`fetch`, before anything is asked."""
+        bands = request.bands or self.bands
+        known = (*self.bands, *self.extra)
+        strange = [band for band in bands if known and band not in known]
+        if strange or len(set(bands)) < len(bands):
+            raise RecipeError(f"survey '{self.name}' has the bands {', '.join(known)}; asked for {', '.join(bands)}")
+        if not (math.isfinite(request.width_arcsec) and request.width_arcsec > 0):
+            raise BadImage(Reason.WRONG_SCALE, f"a field of view of {request.width_arcsec} arcsec")
+        if not (0 <= request.ra <= 360 and -90 <= request.dec <= 90):
+            raise BadImage(Reason.WRONG_POSITION, f"ra {request.ra}, dec {request.dec} is no place on the sky")
+        if self.native and request.pixels:
+            raise RecipeError(
+                f"survey '{self.name}' gives its own pixels of {self.pixel_scale} arcsec, not {request.pixels} of "
+                "another size: leave the number of pixels out, and let the display resample"
+            )
+        if not request.pixels and not self.pixel_scale:
+            raise RecipeError(
+                f"survey '{self.name}' has pixels of many sizes: say how many pixels each image shall have"
+            )
+        pixels = request.pixels or max(1, round(request.width_arcsec / self.pixel_scale))
+        if pixels < self.smallest:
+            detail = f"{request.width_arcsec:g} arcsec are {pixels} px; {self.name} gives at least {self.smallest}"
+            raise BadImage(Reason.TOO_SMALL, detail)
+        if pixels > self.largest:
+            detail = f"{request.width_arcsec:g} arcsec are {pixels} px; {self.name} gives at most {self.largest}"
+            raise BadImage(Reason.TOO_LARGE, detail)
+        width = pixels * self.pixel_scale if self.native else request.width_arcsec
+        return dataclasses.replace(request, pixels=pixels, bands=tuple(bands), width_arcsec=width)
+
+    @abstractmethod
+    def _take(self, network: Network, asked: Request, roots: tuple[str, ...]) -> Record:
+        """The record of a complete request, from the service at ``roots``."""
+
+
+def connect(
+    folder: str | Path, survey: Survey, url: str | None = None, *, rate: float | None = None, **settings: Any
+) -> Network:
+    """A :class:`Network` that may ask the hosts of ``survey`` (or ``url`` alone), no faster than is polite.
+
+    ``folder`` holds the rates that all processes share; ``rate`` (requests per second and host) replaces the survey's;
+    ``settings`` are those of :class:`Network`, such as ``limits``.
+    """
+    per_second = survey.rate if rate is None else rate
+    if url is None:
+        return Network(folder, allow=survey.hosts, rates=dict.fromkeys(survey.hosts, per_second), **settings)
+    return Network(folder, mirrors=[url], rates={urlsplit(url).netloc.lower(): per_second}, **settings)
+
+
+def check_reachable(network: Network, address: str) -> None:
+    """Raise :class:`NetworkError` at once, without retries, if nobody answers at ``address``; any answer will do."""
+    try:
+        network.fetch(address, tries=1, max_bytes=1_000_000)
+    except ReplyError as error:
+        if error.cause in ("connection", "timeout", "address"):
+            raise NetworkError(
+                f"no network, or no such server: {error}. Without it nothing can be gathered; nothing was changed"
+            ) from error
+
+
+def refusal(error: ReplyError) -> BadImage:
+    """What a failed request means for the galaxy; an address that may not be asked is raised as it is."""
+    if error.cause == "address":
+        raise error
+    said = f"{error} {error.text}"
+    if error.kind == "permanent" and error.cause in ("status", "content") and _OFF.search(error.text):
+        return BadImage(Reason.NO_COVERAGE, said)
+    if error.kind == "transient":
+        return BadImage(Reason.UNREACHABLE, said)
+    return BadImage(Reason.NOT_AN_IMAGE if error.cause == "content" else Reason.REFUSED, said)
+
+
+def picture(asked: Request, data: bytes, source: str) -> Record:
+    """The record of a colour JPEG as it came, once it is proven: size as asked, and not blank."""
+    image = decoded(data)
+    check_size(image.pixels, asked)
+    check_picture(image.pixels)
+    return Record(asked.id, data, "jpeg", COLOUR, asked.pixel_scale, asked.ra, asked.dec, source, disk.sha256(data))
+
+
+def decoded(data: bytes, bands: tuple[str, ...] = ()) -> Any:
+    """:func:`decode`, where a tile of one single value is called what it is in a survey: no coverage."""
+    try:
+        return decode(data, bands=bands)
+    except BadImage as error:
+        raise blank(error) from error
+
+
+def blank(error: BadImage) -> BadImage:
+    """NO_SIGNAL and SATURATED of a whole tile mean that the survey has nothing there."""
+    if error.reason in (Reason.NO_SIGNAL, Reason.SATURATED):
+        return BadImage(Reason.NO_COVERAGE, f"a blank tile: {error.detail}")
+    return error
+
+
+def check_size(pixels: NDArray[Any], asked: Request) -> None:
+    """Raise WRONG_SCALE unless the last two axes are what was asked for; services clip without a word."""
+    height, width = pixels.shape[-2:]
+    if (height, width) != (asked.pixels, asked.pixels):
+        detail = f"{height} x {width} px came where {asked.pixels} x {asked.pixels} were asked for"
+        raise BadImage(Reason.WRONG_SCALE, detail)
+
+
+def check_picture(pixels: NDArray[np.uint8]) -> None:
+    """Raise NO_COVERAGE where nearly all of a picture (3, H, W), or the middle of it, shows no sky.
+
+    Nearly all: more than 98% of its pixels have one colour, as in a placeholder with a line of text. The middle: the
+    central ninth is black, as beyond the edge of a survey.
+    """
+    colours = pixels.astype(np.uint32)
+    values, counts = np.unique((colours[0] << 16 | colours[-1] << 8 | colours[len(colours) // 2]), return_counts=True)
+    share = counts.max() / counts.sum()
+    if share > BLANK:
+        detail = f"{100 * share:.1f}% of the picture has the one colour #{values[counts.argmax()]:06x}"
+        raise BadImage(Reason.NO_COVERAGE, f"a blank tile: {detail}")
+    if not middle(pixels).any():
+        raise BadImage(Reason.NO_COVERAGE, "the middle of the picture is black")
+
+
+def check_flux(plane: NDArray[np.float32], band: str) -> None:
+    """Raise NO_COVERAGE where a plane (H, W) of flux has one value, or its central ninth none but NaN or 0."""
+    finite = plane[np.isfinite(plane)]
+    if not finite.size or finite.min() == finite.max():
+        what = "no finite value" if not finite.size else f"the one value {finite[0]:g}"
+        raise BadImage(Reason.NO_COVERAGE, f"band {band} has {what}")
+    if not np.nan_to_num(middle(plane)).any():
+        raise BadImage(Reason.NO_COVERAGE, f"band {band} has no data in the middle")
+
+
+def middle(pixels: NDArray[Any]) -> NDArray[Any]:
+    """The central ninth of the last two axes: what a galaxy covers, at least."""
+    height, width = pixels.shape[-2:]
+    return pixels[..., height // 3 : height - height // 3, width // 3 : width - width // 3]
+
+
+def stacked(asked: Request, planes: Sequence[NDArray[Any]], bands: Iterable[str], sources: Iterable[str]) -> Record:
+    """One record of format "npy" from one plane (H, W) a band; its source is every address that gave one, in order."""
+    pixels = np.stack([np.asarray(plane, dtype=np.float32) for plane in planes])
+    source = " ".join(dict.fromkeys(sources))
+    record = Record.from_pixels(asked.id, pixels, tuple(bands), asked.pixel_scale, asked.ra, asked.dec, source)
+    return dataclasses.replace(record, sha256=disk.sha256(record.data))
