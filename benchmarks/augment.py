@@ -40,7 +40,7 @@ def best(work: Callable[[], object], rounds: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    for name, kind, value in (("threads", int, 2), ("size", int, 64), ("batch", int, 64), ("rounds", int, 15)):
+    for name, kind, value in (("threads", int, 2), ("size", int, 64), ("batch", int, 64), ("rounds", int, 150)):
         parser.add_argument(f"--{name}", type=kind, default=value)
     parser.add_argument("--backbone", default="mobilenetv4_small")
     chosen = parser.parse_args()
@@ -69,7 +69,7 @@ def main() -> None:
         net(x).square().mean().backward()
         optimizer.step()
 
-    training = chosen.batch / best(step, max(chosen.rounds // 4, 2))
+    training = chosen.batch / best(step, max(chosen.rounds // 10, 2))
     print(f"{chosen.size} px, batches of {chosen.batch}, {chosen.threads} threads; images/s, best of {chosen.rounds}")
     for name, rate in rates.items():
         print(f"{name:36s} {rate:12,.0f}   {rate / training:8.1f} x a training step of {chosen.backbone}")
