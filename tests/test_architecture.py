@@ -195,7 +195,9 @@ def test_only_the_door_decodes_images(path: Path) -> None:
         return
     modules = {m for m, _, _ in imports_of(path)}
     assert not {m for m in modules if m.startswith(("simplejpeg", "cv2", "imageio"))}
-    assert not [f"line {c.lineno}: {n}" for n, c in calls_of(path) if n in ("Image.open", "PIL.Image.open", "Pillow.open")]
+    assert not [
+        f"line {c.lineno}: {n}" for n, c in calls_of(path) if n in ("Image.open", "PIL.Image.open", "Pillow.open")
+    ]
 
 
 @pytest.mark.parametrize("path", FILES, ids=NAMES)

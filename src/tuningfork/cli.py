@@ -160,15 +160,8 @@ def ingest(
             source, out, labels=labels, id_column=id_column or None, unmatched=unmatched.value,
             bands=split_names(bands), pixel_scale=pixel_scale or None, progress=progress,
         )  # fmt: skip
-    say(done, as_json, f"{account(done.n_in, done.n_done, done.n_rejected)}: '{out}'{listed(done)}")
+    say(done, as_json, str(done))
     raise typer.Exit(REJECTED if done.n_rejected else DONE)
-
-
-def listed(done: Any) -> str:
-    """The first rejected galaxies and the notes of a run, a line each."""
-    lines = [f"  rejected {one.id}: {one.reason} ({one.detail})" for one in getattr(done, "rejected", [])[:5]]
-    lines += [f"  note: {note}" for note in getattr(done, "notes", ())]
-    return "".join(f"\n{line}" for line in lines)
 
 
 @app.command()
@@ -237,7 +230,7 @@ def predict(
     rate = done.n_in / max(done.seconds, 1e-9)
     reasons = "".join(f"\n  rejected for {reason}: {n:,}" for reason, n in sorted(done.reasons.items()))
     text = f"{account(done.n_in, done.n_done, done.n_rejected)}, {rate:,.0f}/s with {done.engine}: '{out}'{reasons}"
-    say(done, as_json, text + listed(done))
+    say(done, as_json, text + "".join(f"\n  note: {note}" for note in done.notes))
     raise typer.Exit(REJECTED if done.n_rejected else DONE)
 
 

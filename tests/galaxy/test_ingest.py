@@ -140,7 +140,7 @@ def test_every_bad_galaxy_has_its_reason_and_the_rest_are_done(tmp_path: Path) -
     accounted(summary, ["good1", "good2", "z-good", *reasons])
     assert {r.id: r.reason for r in summary.rejected} == reasons
     assert all(r.detail and r.source for r in summary.rejected)
-    assert str(summary).startswith(f"13 galaxies = 3 stored in '{tmp_path / 'out'}' + 10 rejected\n  too_large: 3 (")
+    assert str(summary).startswith(f"13 galaxies in = 3 done + 10 rejected: '{tmp_path / 'out'}'\n  too_large: 3 (")
 
 
 def test_more_rejected_than_a_shard_holds_are_told_to_the_ledger(tmp_path: Path) -> None:

@@ -268,13 +268,13 @@ def _write(writer: VotesWriter, done: _Batch, values: NDArray[np.float32] | None
     """Write one batch; answers that are not finite reject their galaxy. Returns how many are done."""
     rejected = list(done.rejected)
     if values is not None:
-        finite = np.isfinite(values).all(axis=1)
+        finite: NDArray[np.bool_] = np.asarray(np.isfinite(values).all(axis=1))
         if not finite.all():
             refused = {one.id for one in rejected}
             kept = [one for one in done.ids if one not in refused]
             rejected += [
                 Rejected(one, Reason.NOT_FINITE, "the network answered with NaN or infinity")
-                for one, good in zip(kept, finite, strict=True)
+                for one, good in zip(kept, finite.tolist(), strict=True)
                 if not good
             ]
             values = values[finite]

@@ -27,6 +27,7 @@ from .state import Progress, refuse_differences
 SUMMARY = "run.json"
 _CLERKS = ("epoch", "step", "rate", "skipped", "seconds")  # entries of the history that do not judge
 GALAXIES = 4  # in the golden pair
+_SILENT = ("epoch", "seconds", "step", "rate", "skipped")  # of an epoch's numbers, not told in one line
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class TrainSummary:
     def text(self) -> str:
         """A few lines for people."""
         parts = ", ".join(f"{n:,} {part}" for part, n in self.parts.items())
-        lines = [f"{self.n_in:,} galaxies = {self.n_done:,} done + {self.n_rejected:,} rejected ({parts})"]
+        lines = [f"{self.n_in:,} galaxies in = {self.n_done:,} done + {self.n_rejected:,} rejected ({parts})"]
         if self.stopped:
             lines.append(f"stopped after {self.epochs} epochs; the same command goes on in '{self.path}'")
         else:

@@ -67,7 +67,7 @@ def _labels(source: Source, labels: str | Path | Catalog | None) -> tuple[Catalo
         return Catalog.read(labels), ""
     if source.catalog is None:
         raise LabelError(
-            f"'{source.path}' has no labels of its own: give a catalogue with --labels FILE, or ingest with --labels FILE"
+            f"'{source.path}' has no labels of its own: give a catalogue with --labels FILE, here or to ingest"
         )
     if labels and str(labels) not in source.catalog.columns:
         raise LabelError(
