@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -18,14 +19,15 @@ from numpy.typing import NDArray
 
 from .. import disk
 from ..errors import BadImage, NetworkError, Reason, RecipeError
-from ..galaxy.cutout import COLOUR, Record
-from ..galaxy.decode import decode
-from ..network import Network, ReplyError
+from ..galaxy.cutout import Record
+from ..galaxy.decode import Image, decode
+from ..network import Fetched, Network, ReplyError
 
 JPEG = (b"\xff\xd8\xff",)
 FITS = (b"SIMPLE  =",)
-BLANK = 0.98  # the share of one and the same colour from which a picture shows no sky
+BLANK = 0.95  # the share of one and the same colour from which a picture shows no sky (real ones: up to 0.74)
 LIMIT = 256_000_000  # bytes of one reply
+MIRROR_TRIES = 3  # of one root before the next is asked
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _OFF = re.compile(
@@ -113,6 +115,8 @@ class Survey(ABC):
         strange = [band for band in bands if known and band not in known]
         if strange or len(set(bands)) < len(bands):
             raise RecipeError(f"survey '{self.name}' has the bands {', '.join(known)}; asked for {', '.join(bands)}")
+        if not bands:
+            raise RecipeError(f"survey '{self.name}' has bands of many names: say which are wanted")
         if not (math.isfinite(request.width_arcsec) and request.width_arcsec > 0):
             raise BadImage(Reason.WRONG_SCALE, f"a field of view of {request.width_arcsec} arcsec")
         if not (0 <= request.ra <= 360 and -90 <= request.dec <= 90):
@@ -135,6 +139,10 @@ class Survey(ABC):
             raise BadImage(Reason.TOO_LARGE, detail)
         width = pixels * self.pixel_scale if self.native else request.width_arcsec
         return dataclasses.replace(request, pixels=pixels, bands=tuple(bands), width_arcsec=width)
+
+    def of(self, argument: str) -> Survey:
+        """This survey with what the user wrote after a colon ("skyview:DSS2 Red"); most surveys take nothing there."""
+        raise RecipeError(f"survey '{self.name}' takes nothing after a colon; it was given '{argument}'")
 
     @abstractmethod
     def _take(self, network: Network, asked: Request, roots: tuple[str, ...]) -> Record:
@@ -178,15 +186,50 @@ def refusal(error: ReplyError) -> BadImage:
     return BadImage(Reason.NOT_AN_IMAGE if error.cause == "content" else Reason.REFUSED, said)
 
 
+@contextlib.contextmanager
+def refuse_unknown(pattern: re.Pattern[str], what: str) -> Iterator[None]:
+    """Where a server says (400 or 404, words that ``pattern`` finds) that it lacks the survey itself: RecipeError."""
+    try:
+        yield
+    except ReplyError as error:
+        if error.status in (400, 404) and pattern.search(error.text) and not _OFF.search(error.text):
+            raise RecipeError(f"the server does not know {what}: {error.text[:300]}") from error
+        raise
+
+
+def get(
+    network: Network,
+    roots: tuple[str, ...],
+    path: str,
+    params: Mapping[str, str | int | float] | None = None,
+    *,
+    accept: tuple[bytes, ...] = (),
+    check: Callable[[bytes], bool] | None = None,
+) -> Fetched:
+    """The reply of the first of the roots that gives a good one; the others are asked where it fails, not where it
+    refuses."""
+    for root in roots[:-1]:
+        try:
+            return network.fetch(
+                root + path, params=params, accept=accept, check=check, max_bytes=LIMIT, tries=MIRROR_TRIES
+            )
+        except ReplyError as error:
+            if error.kind == "permanent" and error.cause != "content":
+                raise
+    return network.fetch(roots[-1] + path, params=params, accept=accept, check=check, max_bytes=LIMIT)
+
+
 def picture(asked: Request, data: bytes, source: str) -> Record:
-    """The record of a colour JPEG as it came, once it is proven: size as asked, and not blank."""
+    """The record of a JPEG as it came, once it is proven: size as asked, and not blank."""
     image = decoded(data)
     check_size(image.pixels, asked)
     check_picture(image.pixels)
-    return Record(asked.id, data, "jpeg", COLOUR, asked.pixel_scale, asked.ra, asked.dec, source, disk.sha256(data))
+    return Record(
+        asked.id, data, "jpeg", image.bands, asked.pixel_scale, asked.ra, asked.dec, source, disk.sha256(data)
+    )
 
 
-def decoded(data: bytes, bands: tuple[str, ...] = ()) -> Any:
+def decoded(data: bytes, bands: tuple[str, ...] = ()) -> Image:
     """:func:`decode`, where a tile of one single value is called what it is in a survey: no coverage."""
     try:
         return decode(data, bands=bands)
@@ -212,7 +255,7 @@ def check_size(pixels: NDArray[Any], asked: Request) -> None:
 def check_picture(pixels: NDArray[np.uint8]) -> None:
     """Raise NO_COVERAGE where nearly all of a picture (3, H, W), or the middle of it, shows no sky.
 
-    Nearly all: more than 98% of its pixels have one colour, as in a placeholder with a line of text. The middle: the
+    Nearly all: more than 95% of its pixels have one colour, as in a placeholder with a line of text. The middle: the
     central ninth is black, as beyond the edge of a survey.
     """
     colours = pixels.astype(np.uint32)
