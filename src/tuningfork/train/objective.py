@@ -79,12 +79,13 @@ def choose_loss(recipe: TrainRecipe, head: str) -> str:
 def targets_of(labels: Labels, loss: str) -> NDArray[np.float32]:
     """The labels as the loss wants them, (N, K): cumulative down the tree for "challenge", else as they are.
 
-    A fraction that nobody voted on stays NaN, which the losses leave out.
+    A fraction of a question that was asked and that nobody answered stays NaN, which the losses leave out.
     """
     if loss != "challenge":
         return labels.values.astype(np.float32)
-    plan = losses.TreePlan.of(_tree(labels))
-    return losses.cumulative(torch.from_numpy(labels.values.astype(np.float64)), plan).float().numpy()
+    tree = _tree(labels)
+    asked = np.repeat(tree.reach(labels.values) > 0, [len(q.answers) for q in tree.questions], axis=1)  # (N, A)
+    return np.where(np.isnan(labels.values) & asked, np.nan, tree.cumulative(labels.values)).astype(np.float32)
 
 
 def make_objective(labels: Labels, recipe: TrainRecipe, head: Head, trained: NDArray[np.float32]) -> Objective:

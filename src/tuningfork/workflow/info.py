@@ -12,6 +12,8 @@ from ..galaxy.source import open_source
 from ..galaxy.votes import Votes
 from ..model.card import Card, find_model
 
+_SHOWN = ("validation_loss", "accuracy", "balanced_accuracy", "rmse")  # of a model's measures, those worth a line
+
 
 def info(path: str | Path) -> dict[str, Any]:
     """Describe a path as a flat dictionary, ``{"kind": "store", "galaxies": 5649, ...}``.
@@ -47,7 +49,7 @@ def _model(folder: Path) -> dict[str, Any]:
         "backbone": card.backbone,
         "parameters": card.parameters,
         "epochs": len(card.history),
-        "metrics": {key: round(value, 4) for key, value in card.metrics.items() if isinstance(value, float)},
+        "validation": ", ".join(f"{k} {v:.4g}" for k, v in card.metrics.get("validation", {}).items() if k in _SHOWN),
         "digest": card.digest,
     }
 
