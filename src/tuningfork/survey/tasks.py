@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TreeError, describe
-from ..galaxy.question import Question, nearest
+from ..galaxy.question import nearest
 from ..galaxy.tree import Tree
 from .annotations import NOTHING, Said
 
@@ -92,7 +92,7 @@ class TaskMap:
         question = self.tree.question(str(one["question"]))
         known = [answer.name for answer in question.answers]
         if not isinstance(answers, Mapping):
-            raise TreeError(f"in {where}: the answers of '{task}' are a table \"text\" = \"answer\", not {answers!r}")
+            raise TreeError(f'in {where}: the answers of \'{task}\' are a table "text" = "answer", not {answers!r}')
         for text, name in answers.items():
             if name and name not in known:
                 raise TreeError(
@@ -157,8 +157,8 @@ class TaskMap:
 
 
 def _spellings(name: str, text: str) -> set[str]:
-    """How a question or answer may be worded: its text, its name, its name without the number in front."""
-    return {plain(text), plain(name), plain(re.sub(r"^[at]\d+_", "", name))} - {""}
+    """How a question or answer may be worded: its text (as a slug too: can-t-tell), its name, with its number or not."""
+    return {plain(text), plain(text.replace("'", " ")), plain(name), plain(re.sub(r"^[at]\d+_", "", name))} - {""}
 
 
 def _by_wording(spellings: Mapping[str, set[str]]) -> dict[str, str]:
@@ -178,13 +178,3 @@ def _table(choices: Mapping[str, Any] | str | Path | None, where: str) -> Mappin
         raise TreeError(f"cannot read the map {where}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
         raise TreeError(f"the map {where} is no TOML: {error}") from error
-
-
-def example(tree: Tree, tasks: Mapping[str, str]) -> str:
-    """The beginning of a map, as TOML, for tasks (key: wording) that were not found, to be filled in."""
-    questions: tuple[Question, ...] = tree.questions
-    names = [question.name for question in questions]
-    lines = []
-    for key, label in tasks.items():
-        lines += [f"[{key}]  # {plain(label)}", f'question = ""  # one of: {", ".join(names)}']
-    return "\n".join(lines)
