@@ -21,9 +21,9 @@ class Hips(Survey):
     """hips2fits: FITS of one-band HiPS (NaN off the survey), or pictures of colour HiPS, north up.
 
     ``hips`` is the full id ("CDS/P/DSS2/red"), or a pattern with ``{band}`` ("CDS/P/SDSS9/{band}" with bands u, g, r,
-    i, z): where several HiPS match a short name the service chooses one at random, so a short name is refused. A HiPS has
-    been resampled twice: good for shapes, not for photometry. That pixels off the survey are NaN, and the ids above,
-    are as documented but unverified here; the list is at aladin.cds.unistra.fr/hips/list.
+    i, z): where several HiPS match a short name the service chooses one at random, so a short name is refused. A HiPS
+    has been resampled twice: good for shapes, not for photometry. That pixels off the survey are NaN, and the ids
+    above, are as documented but unverified here; the list is at aladin.cds.unistra.fr/hips/list.
     """
 
     hips: str = ""
@@ -39,7 +39,9 @@ class Hips(Survey):
             )
         if self.jpeg and PLACEHOLDER in identifier:
             raise RecipeError(f"a picture is of one HiPS: '{identifier}' names several; leave {PLACEHOLDER} out")
-        return dataclasses.replace(self, hips=identifier, bands=COLOUR if self.jpeg else bands_of(identifier))
+        return dataclasses.replace(
+            self, name=f"{self.name}:{identifier}", hips=identifier, bands=COLOUR if self.jpeg else bands_of(identifier)
+        )
 
     def complete(self, request: Request) -> Request:
         """As :meth:`Survey.complete`; without a HiPS id nothing can be asked."""

@@ -37,7 +37,7 @@ class LegacyFits(Survey):
 
     def of(self, argument: str) -> LegacyFits:
         """Another layer of the viewer, such as legacy:ls-dr9."""
-        return dataclasses.replace(self, layer=_layer(argument))
+        return dataclasses.replace(self, name=f"{self.name}:{_layer(argument)}", layer=_layer(argument))
 
     def _take(self, network: Network, asked: Request, roots: tuple[str, ...]) -> Record:
         flux = list(dict.fromkeys(band.removesuffix(INVVAR) for band in asked.bands if band != MASK))
@@ -98,7 +98,7 @@ class LegacyPicture(Survey):
 
     def of(self, argument: str) -> LegacyPicture:
         """Another layer of the viewer, such as legacy-jpeg:ls-dr9."""
-        return dataclasses.replace(self, layer=_layer(argument))
+        return dataclasses.replace(self, name=f"{self.name}:{_layer(argument)}", layer=_layer(argument))
 
     def _take(self, network: Network, asked: Request, roots: tuple[str, ...]) -> Record:
         fetched = get(network, roots, "viewer/jpeg-cutout", _where(asked, self.layer), accept=JPEG)

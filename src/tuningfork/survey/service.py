@@ -31,7 +31,7 @@ MIRROR_TRIES = 3  # of one root before the next is asked
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _OFF = re.compile(
-    r"(?:\bno|not? in|outside|\boff|beyond)\b[^.<>]{0,60}?\b(?:coverage|footprint|survey|overlap)|"
+    r"(?:\bno(?! such)|not in|outside|\boff|beyond)\b[^.<>]{0,60}?\b(?:coverage|footprint|survey|overlap)|"
     r"\bno (?:images?|data|fields?|bricks?) (?:(?:was|were|are|is) )?(?:found|available|at|there)|"
     r"does not (?:cover|overlap)",
     re.IGNORECASE,
@@ -53,7 +53,7 @@ class Request:
     width_arcsec: float
     pixels: int = 0
     bands: tuple[str, ...] = ()
-    columns: Mapping[str, Any] = field(default=_NOTHING, compare=False)
+    columns: Mapping[str, Any] = field(default_factory=lambda: _NOTHING, compare=False)
 
     @property
     def pixel_scale(self) -> float:
@@ -252,7 +252,7 @@ def check_size(pixels: NDArray[Any], asked: Request) -> None:
         raise BadImage(Reason.WRONG_SCALE, detail)
 
 
-def check_picture(pixels: NDArray[np.uint8]) -> None:
+def check_picture(pixels: NDArray[Any]) -> None:
     """Raise NO_COVERAGE where nearly all of a picture (3, H, W), or the middle of it, shows no sky.
 
     Nearly all: more than 95% of its pixels have one colour, as in a placeholder with a line of text. The middle: the

@@ -37,8 +37,14 @@ class SkyView(Survey):
         """The same service with another survey: a SkyView name, or a pattern with {band} (its bands are then asked)."""
         if not argument.strip():
             raise RecipeError("skyview: wants the name of a survey, such as 'skyview:DSS2 Red'")
+        name = argument.strip()
         return dataclasses.replace(
-            self, survey=argument.strip(), bands=bands_of(argument.strip()), pixel_scale=0.0, units="as the survey's"
+            self,
+            name=f"{self.name}:{name}",
+            survey=name,
+            bands=bands_of(name),
+            pixel_scale=0.0,
+            units="as the survey's",
         )
 
     def _take(self, network: Network, asked: Request, roots: tuple[str, ...]) -> Record:

@@ -57,8 +57,9 @@ SURVEYS: dict[str, Survey] = {
         ),
         PanStarrs(
             "panstarrs", "Pan-STARRS1 3 pi stacks", tuple("grizy"), 0.25,
-            "counts, AB zero point 25 + 2.5 log10(EXPTIME)", ("https://ps1images.stsci.edu/",), 2.0, "public; acknowledgement at panstarrs.stsci.edu",
-            "Chambers et al. 2016, arXiv:1612.05560", native=True, largest=6000,
+            "counts, AB zero point 25 + 2.5 log10(EXPTIME)", ("https://ps1images.stsci.edu/",), 2.0,
+            "public; acknowledgement at panstarrs.stsci.edu", "Chambers et al. 2016, arXiv:1612.05560",
+            native=True, largest=6000,
         ),
     )
 }  # fmt: skip
