@@ -202,9 +202,6 @@ def test_blocks_of_any_size_and_gzip_give_the_same(bytes_: int, tmp_path: Path) 
         def progress(done: int, size: int, _: str, seen: list[tuple[int, int]] = seen) -> None:
             seen.append((done, size))
 
-        def progress(done: int, size: int, _: str, seen: list[tuple[int, int]] = seen) -> None:
-            seen.append((done, size))
-
         summary = from_zooniverse(one, out, tree="gz2", block_bytes=bytes_, progress=progress)
         np.testing.assert_array_equal(counts_of(summary.path), COUNTS)
         assert seen and all(0 < done <= size == one.stat().st_size for done, size in seen)
