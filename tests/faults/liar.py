@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,9 @@ class Liar:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", self.port), 1).close()  # wakes the listener
+        with contextlib.suppress(OSError), socket.socket() as bell:  # wakes the listener, without a look at any name
+            bell.settimeout(1)
+            bell.connect(("127.0.0.1", self.port))
         self._listener.join()
         with self._lock:
             for connection in self._open:
@@ -131,7 +132,7 @@ class Liar:
         headers = {k.strip().lower(): v.strip() for k, _, v in (line.partition(":") for line in lines)}
         url = urlsplit(target)
         query = {key: values[0] for key, values in parse_qs(url.query, keep_blank_values=True).items()}
-        asked = Asked(time.monotonic(), number, method, url.path or target, query, headers)
+        asked = Asked(time.monotonic(), number, method, unquote(url.path) or target, query, headers)
         with self._lock:
             self.log.append(asked)
         return asked

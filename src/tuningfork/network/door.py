@@ -6,17 +6,17 @@ import contextlib
 import hashlib
 import os
 import re
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from .. import __version__, disk
 from .parts import Download, Parts, Progress
 from .politeness import Bucket, Draw, draw, full_jitter, retry_after
-from .reply import TEXT, ReplyError, Teller, Wanted, guard_logs, headers_of
+from .reply import TEXT, ReplyError, Teller, Wanted, headers_of, mask
 from .wire import Hosts, Pace, libraries, make_transport, origin_of
 
 if TYPE_CHECKING:
@@ -90,8 +90,8 @@ class Network:
         self._now, self._sleep, self._draw = now, sleep, draw
         self._bucket = Bucket(self.folder / "rates", now, sleep)
         self._pace = Pace(self.limits.total, self.limits.slowest)
-        self._clients: dict[int, httpx.Client] = {}  # by process: a forked child keeps, but never uses, its parent's
-        self._client()
+        self._wires: dict[int, httpx.BaseTransport] = {}  # by process: a child keeps, but never uses, its parent's
+        self._making, self._closed = threading.Lock(), False
 
     def __repr__(self) -> str:
         hosts = sorted(self.hosts.allow | {host for _, host, _ in self.hosts.mirrors})
@@ -106,9 +106,9 @@ class Network:
 
     def close(self) -> None:
         """Close this process's connections."""
-        client = self._clients.get(os.getpid())
-        if client is not None:
-            client.close()
+        self._closed = True
+        if wire := self._wires.get(os.getpid()):
+            wire.close()
 
     def rate(self, host: str, per_second: float) -> None:
         """Start at most so many requests per second to ``host`` (or host:port), all processes together."""
@@ -169,7 +169,7 @@ class Network:
         wanted = Wanted(accept, check, size, sha256 and sha256.lower(), max_bytes)
         disk.make_folder(path.parent)
         with disk.lock(self.folder / "downloads" / disk.safe_name(str(path.absolute()))):
-            parts = Parts(path, self._teller.mask(str(address)))
+            parts = Parts(path, mask(str(address)))
             if parts.is_done(wanted.sha256):
                 parts.discard()
             else:
@@ -219,21 +219,14 @@ class Network:
             self._bucket.pause(origin_of(response.request.url), wait)
         return self._teller.refused(url, status, body, wait)
 
-    def _client(self) -> httpx.Client:
-        """This process's client: a forked child must not speak on its parent's connections."""
-        client = self._clients.get(os.getpid())
-        if client is None:
-            http, _ = libraries()
-            guard_logs()
-            client = http.Client(
-                transport=make_transport(self.hosts, self._pace),
-                trust_env=False,  # no .netrc; proxies are the transport's
-                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-                headers={"User-Agent": f"tuningfork/{__version__}", "Accept-Encoding": "identity"},
-                timeout=http.Timeout(self.limits.idle, connect=self.limits.connect),
-            )
-            self._clients[os.getpid()] = client
-        return client
+    def _wire(self) -> httpx.BaseTransport:
+        """This process's connections: a forked child must not speak on its parent's."""
+        if self._closed:
+            raise RuntimeError(f"{self!r} is closed")
+        with self._making:
+            wire = self._wires.get(os.getpid()) or make_transport(self.hosts, self._pace)
+            self._wires[os.getpid()] = wire
+        return wire
 
     def _address(self, url: str, params: Params | None) -> httpx.URL:
         http, _ = libraries()
@@ -249,18 +242,22 @@ class Network:
         if token and not re.fullmatch(r"[\x21-\x7e]+", token):
             said = f"was not asked: what ${self._teller.tokens[host]} holds is no token"
             raise self._teller.error(url, said, "permanent", "address")
-        return {"Authorization": f"Bearer {token}"} if token else {}
+        always = {"User-Agent": f"tuningfork/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
+        return always | ({"Authorization": f"Bearer {token}"} if token else {})
 
     @contextlib.contextmanager
     def _reply(self, address: httpx.URL, headers: dict[str, str]) -> Iterator[tuple[httpx.Response, str]]:
         """The reply at the end of the redirects, its body unread, and its address as it may be shown."""
+        http, _ = libraries()
+        limits = {"timeout": http.Timeout(self.limits.idle, connect=self.limits.connect).as_dict()}
         for _ in range(self.limits.redirects + 1):
-            url = self._teller.mask(str(address))
+            url = mask(str(address))
             self.hosts.check(address, url)
             self._take_turn(address, url)
             with self._told(url):
-                request = self._client().build_request("GET", address, headers=headers | self._headers(address, url))
-                response = self._client().send(request, stream=True)
+                request = http.Request("GET", address, headers=headers | self._headers(address, url), extensions=limits)
+                response = self._wire().handle_request(request)
+                response.request = request
             try:
                 if response.status_code not in _REDIRECTS:
                     with self._told(url):
@@ -287,7 +284,7 @@ class Network:
             if not said:
                 raise ReplyError("it does not say where to", kind="permanent", cause="redirect")
             target = address.join(self._address(said, None)).copy_with(fragment=None)
-            shown = self._teller.mask(str(target))
+            shown = mask(str(target))
             if address.scheme == "https" and target.scheme != "https":
                 raise ReplyError(f"'{shown}' is no https", kind="permanent", cause="redirect")
             self.hosts.check(target, shown)

@@ -186,13 +186,13 @@ class Download:
                 self.wanted.limit(url, self.parts.have() + len(buffer), self.teller)
                 if len(buffer) >= self.piece:
                     self._keep(buffer, url)
+            self._keep(buffer, url)
         except BaseException as error:
             if isinstance(error, ReplyError) and error.cause != "timeout":  # not what was announced, or wanted
                 self.parts.discard()
-            elif not isinstance(error, DiskError):
-                self._keep(buffer, url)
+            elif buffer and not isinstance(error, DiskError):
+                self.parts.add(bytes(buffer))  # whatever it is: all is judged again when it is joined
             raise
-        self._keep(buffer, url)
         if self.parts.origin.length is None:
             self.parts.end(self.parts.have())
 

@@ -19,7 +19,9 @@ TEXT = 2048  # characters of a server's words that are kept
 HEAD = 65_536  # bytes of a download that its check gets to see
 TRANSIENT = {408, 425, 429, *range(500, 600)} - {501, 505}
 
-_SECRET = re.compile(r"(?i)([\w.%-]*(?:token|secret|signature|password|credential|api_?key|\bsig)[\w.%-]*=)[^&\s'\"]+")
+_PAIR = re.compile(r"(?<![\w.%-])([\w.%-]+=)([^&\s'\"]+)")  # begins where a word does, or it would take quadratic time
+_SECRET = re.compile(r"(?i)token|secret|signature|password|credential|api_?key|access_?key|\bsig=|\bauth=")
+_LOGIN = re.compile(r"//[^/@\s]*@")
 
 
 class ReplyError(NetworkError):
@@ -54,9 +56,20 @@ def _revived(message: str, kind: str, cause: str, url: str, status: int | None, 
     return ReplyError(message, kind=kind, cause=cause, url=url, status=status, text=text, wait=wait)
 
 
+_NAMES: set[str] = set()  # of the environment variables that hold tokens; their values are kept nowhere
+
+
+def tokens() -> list[str]:
+    """The tokens that this process may send to somebody."""
+    return [value for name in sorted(_NAMES) if (value := os.environ.get(name, "").strip())]
+
+
 def mask(text: str) -> str:
-    """``text`` with three stars for the value of each query parameter that sounds like a secret (token=, sig=, ...)."""
-    return _SECRET.sub(r"\1***", text)
+    """``text`` without any token, login in an address, or value of a parameter that sounds secret (token=, sig=)."""
+    for token in tokens():
+        text = text.replace(token, "***")
+    text = _LOGIN.sub("//***@", text)
+    return _PAIR.sub(lambda pair: f"{pair[1]}***" if _SECRET.search(pair[1]) else pair[0], text)
 
 
 def _masked(record: logging.LogRecord) -> bool:
@@ -65,8 +78,8 @@ def _masked(record: logging.LogRecord) -> bool:
 
 
 def guard_logs() -> None:
-    """Mask the addresses that httpx and httpcore log (a redirect to a storage service may carry a signature)."""
-    for name in ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.proxy"):
+    """Mask what httpcore logs (a redirect to a storage service may carry a signature)."""
+    for name in ("httpcore.connection", "httpcore.http11", "httpcore.proxy"):
         logging.getLogger(name).addFilter(_masked)
 
 
@@ -83,35 +96,29 @@ class Teller:
 
     def __init__(self, tokens: Mapping[str, str]) -> None:
         self.tokens = dict(tokens)
+        _NAMES.update(self.tokens.values())
 
     def token(self, host: str) -> str:
         """The bearer token for one host, or nothing."""
         name = self.tokens.get(host)
         return os.environ.get(name, "").strip() if name else ""
 
-    def mask(self, text: str) -> str:
-        """``text`` without any secret."""
-        for host in self.tokens:
-            if token := self.token(host):
-                text = text.replace(token, "***")
-        return mask(text)
-
     def text(self, body: bytes) -> str:
         """A server's words as they may be shown: no control characters, no secrets, at most 2,048 characters."""
         words = body[: 2 * TEXT].decode("utf-8", "replace")
-        for token in filter(None, map(self.token, self.tokens)):
+        for token in tokens():
             cut = next(
                 (k for k in range(len(token), 3, -1) if words.endswith(token[:k])), 0
             )  # one that we cut ourselves
             words = words[: len(words) - cut]
-        shown = "".join(c if c.isprintable() else " " for c in self.mask(words))
+        shown = "".join(c if c.isprintable() else " " for c in mask(words))
         return " ".join(shown.split())[:TEXT]
 
     def error(self, url: str, said: str, kind: str, cause: str, **more: Any) -> ReplyError:
         """The error that ``url`` has caused: what was said of it, and what to do next."""
         advice = "run the same command again later" if kind == "transient" else "trying again will not help"
-        shown = self.mask(url)
-        return ReplyError(f"'{shown}' {self.mask(said)}: {advice}", kind=kind, cause=cause, url=shown, **more)
+        shown = mask(url)
+        return ReplyError(f"'{shown}' {mask(said)}: {advice}", kind=kind, cause=cause, url=shown, **more)
 
     def refused(self, url: str, status: int, body: bytes, wait: float | None) -> ReplyError:
         """The error that a status other than the one hoped for becomes."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import MissingExtra
-from .reply import ReplyError
+from .reply import ReplyError, guard_logs, mask
 
 if TYPE_CHECKING:
     import httpcore
@@ -76,7 +76,9 @@ class Hosts:
     def check(self, url: httpx.URL, shown: str) -> None:
         """Raise ReplyError (permanent, "address") unless ``url`` may be asked; ``shown`` is how a message names it."""
         if url.userinfo:
-            raise _refused(shown.replace(url.userinfo.decode("ascii", "replace"), "***"), "it carries a password")
+            raise _refused(shown, "names and passwords do not belong into an address")
+        if not 0 < (url.port or 1) < 65_536:
+            raise _refused(shown, f"there is no port {url.port}")
         if self.is_mirror(url):
             return
         if url.scheme != "https":
@@ -99,6 +101,7 @@ class Hosts:
 
 
 def _refused(shown: str, why: str) -> ReplyError:
+    shown = mask(shown)
     return ReplyError(f"'{shown}' was not asked: {why}", kind="permanent", cause="address", url=shown)
 
 
@@ -227,7 +230,7 @@ def _pool(hosts: Hosts, pace: Pace, context: ssl.SSLContext, proxy: str) -> Any:
 
 
 def make_transport(hosts: Hosts, pace: Pace) -> httpx.BaseTransport:
-    """What an httpx.Client sends by: our own connections, HTTP/1.1, no retries of its own, proxies but for mirrors."""
+    """What sends requests: our own connections, HTTP/1.1, no retries of its own, proxies but for mirrors."""
     http, core = libraries()
 
     class Body(http.SyncByteStream):  # type: ignore[misc,name-defined]
@@ -254,6 +257,7 @@ def make_transport(hosts: Hosts, pace: Pace) -> httpx.BaseTransport:
         """Requests of httpx through pools of httpcore."""
 
         def __init__(self) -> None:
+            guard_logs()
             context, proxy = http.create_ssl_context(), urllib.request.getproxies().get("https", "")
             self.straight = _pool(hosts, pace, context, "")
             self.proxied = _pool(hosts, pace, context, proxy) if proxy else None
