@@ -201,7 +201,7 @@ class StandIn:
             flux[:], weight[:] = 0.0, 0.0
         hdus = [("IMAGE", flux)] + ([("INVVAR", weight)] if "invvar" in query else [])
         if "maskbits" in query:
-            hdus.append(("MASKBITS", np.where(flux[0] > 5, 2, 0).astype(np.int32)))
+            hdus.append(("MASKBITS", np.where(flux[0] > 0.05, 2, 0).astype(np.int32)))
         made = []
         for kind, plane in hdus:
             cards = header.copy()
@@ -334,7 +334,9 @@ def scene(ra: float, dec: float, side: int, bands: str) -> np.ndarray:
     galaxy = np.exp(-0.5 * (x**2 + (1.5 * y) ** 2) / spread**2)
     arm = 0.3 * np.exp(-0.5 * ((x - 2 * spread) ** 2 + (y - spread) ** 2) / spread**2)
     brightness = np.array([20 + 3 * (ord(band) % 5) for band in bands])[:, None, None]
-    noise = generator.normal(size=(len(bands), side, side))
+    tile = generator.normal(size=(len(bands), min(side, 256), min(side, 256)))
+    repeats = -(-side // 256)
+    noise = np.tile(tile, (1, repeats, repeats))[:, :side, :side]
     return (brightness * (galaxy + arm) + noise).astype(np.float32)
 
 
@@ -364,7 +366,7 @@ def _bytes(hdus: list[Any]) -> bytes:
 
 def field_at(ra: float, dec: float) -> tuple[int, int, int]:
     """(run, camcol, field) of a position on the stand-in's strips of sky."""
-    return 1000 + int(dec + 90), 1 + int((dec + 90) % 1 * 6), 11 + int(ra * 30)
+    return 1000 + int(dec + 90), 1 + int((dec + 90) % 1 * 6), 11 + int(ra * 10)
 
 
 @functools.lru_cache(maxsize=64)
@@ -374,7 +376,7 @@ def frame(band: str, run: int, camcol: int, field: int, fault: str = "") -> byte
     The header is shaped after that of run 3970 (CD1_2 and CD2_1 of 1.1e-4, the others near zero).
     """
     rows, columns = FRAME
-    ra, dec = (field - 11 + 0.5) / 30, run - 1000 - 90 + (camcol - 1 + 0.5) / 6
+    ra, dec = (field - 11 + 0.5) / 10, run - 1000 - 90 + (camcol - 1 + 0.5) / 6
     generator = np.random.default_rng([run, camcol, field, ord(band)])
     plane = np.round(generator.normal(0.0, 0.02, (rows, columns)), 2).astype(np.float32)
     shift = "ugriz".index(band)  # the bands of one field do not lie exactly on each other

@@ -17,7 +17,7 @@ NAMES = ("sdss", "sdss-frames", "skyview", "legacy", "legacy-jpeg", "hips:CDS/P/
          "hips-jpeg:CDS/P/SDSS9/color", "panstarrs")  # fmt: skip
 NATIVE = ("sdss-frames", "panstarrs")
 PICTURES = ("sdss", "legacy-jpeg", "hips-jpeg:CDS/P/SDSS9/color")
-PLACE = (150.0166666, 2.0833333)  # the middle of one of the stand-in's frames
+PLACE = (150.05, 2.0833333)  # the middle of one of the stand-in's frames
 OFF = (150.0, -75.0)
 
 

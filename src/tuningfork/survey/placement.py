@@ -175,8 +175,9 @@ def upright(pixels: NDArray[Any], place: Placement) -> NDArray[Any]:
         pixels, jacobian = pixels[..., ::-1], jacobian * np.array([-1.0, 1.0])
     turn = math.degrees(math.atan2(jacobian[0, 1], jacobian[1, 1]))
     quarters = round(turn / 90) % 4
-    # rot90 takes (y, x) to the left as arrays are printed, row 0 on top; seen with y growing upwards it is to the right
-    return np.rot90(pixels, k=quarters, axes=(-2, -1))
+    return np.rot90(
+        pixels, k=-quarters, axes=(-2, -1)
+    )  # rot90 turns to the left with row 0 on top; here y grows upwards
 
 
 def cut(plane: NDArray[Any], place: Placement, ra: float, dec: float, side: int) -> NDArray[np.float32]:

@@ -163,11 +163,14 @@ def _from_csv(text: str) -> pa.Table:
     """A table of comma-separated values below "#Table1"; every row has to have every cell."""
     first, _, rest = text.partition("\n")
     body = rest if first.startswith("#") else text
-    names = next(csv.reader(io.StringIO(body), strict=True), [])
+    rows = csv.reader(io.StringIO(body), strict=True)
+    names = next(rows, [])
     if not names or not all(re.fullmatch(r"\w+", name.strip()) for name in names) or len(set(names)) < len(names):
         raise ValueError("no header of column names")
     if "\n" not in body.strip():
         return pa.table({})
+    if any(len(row) != len(names) for row in rows):  # strict: a quote that is never closed is an error too
+        raise ValueError("a row with more or fewer cells than columns")
     options = pa_csv.ConvertOptions(null_values=["", "null", "NULL", "NaN"], strings_can_be_null=True)
     return pa_csv.read_csv(io.BytesIO(body.encode()), convert_options=options)
 
