@@ -131,7 +131,7 @@ def debias(
         for column in range(tree.slices[question].start, tree.slices[question].stop):
             if progress is not None:
                 progress(done, len(chosen), tree.columns[column])
-            shares: Floats = np.round(np.nan_to_num(fractions[:, column]), 9)  # what is equal has equal rank
+            shares = np.asarray(np.round(np.nan_to_num(fractions[:, column]), 9), np.float64)  # equals rank equal
             parts = (m, log_size, z, shares)
             values, one = _corrected(tree.columns[column], parts, known, asked, grid, method, at)
             full = np.full(len(catalog), np.nan, np.float32)
