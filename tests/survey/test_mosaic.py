@@ -98,9 +98,7 @@ def test_edges_are_turned_away_or_filled(tmp_path: Path) -> None:
     done = run(tmp_path / "p", catalog, tmp_path / "*.fits", weights=weights, partial=True)
     assert [r.id for r in done.rejected] == ["g3", "g4"]
     flux, weight = cut(tmp_path / "p", "g1")
-    assert (
-        np.isnan(flux[:, 0]).all() and np.isfinite(flux[:, 1:]).all()
-    )  # as astropy.nddata cuts
+    assert np.isnan(flux[:, 0]).all() and np.isfinite(flux[:, 1:]).all()  # as astropy.nddata cuts
     assert (weight[:, 0] == 0).all() and (weight[:, 1:] == 1).all()
 
 

@@ -45,7 +45,7 @@ class Gathering:
         self.out, self.targets, self.origin, self.ledger, self.writer = out, targets, origin, ledger, writer
         self.stop, self.progress = stop, progress
         self.silent = 0
-        self._began, self._fetched, self._rejected = time.monotonic(), 0, 0
+        self._began, self._fetched = time.monotonic(), 0
 
     def through(self, workers: int, retry_rejected: bool) -> bool:
         """Ask for what is missing, then make the store; False where it stopped before everything was asked for."""
@@ -53,7 +53,6 @@ class Gathering:
         store = self._whole_store()
         have = ledger.held | set(store.ids if store is not None else ())
         ledger.forget([i for i, outcome in ledger.outcomes.items() if outcome.state == OK and i not in have])
-        self._rejected = sum(outcome.state != OK for outcome in ledger.outcomes.values())
         try:
             self._fetch(list(ledger.left(retry_rejected)), workers)
             given_up = self.silent >= GIVE_UP and len(ledger.outcomes) == len(self.targets)
@@ -84,63 +83,53 @@ class Gathering:
                     asking += 1
                 if not asking:
                     break
-                self._note(done.get())
+                self._see(done.get())
                 asking -= 1
         except BaseException:
             self.stop.ask()
             raise
         finally:
             pool.shutdown(cancel_futures=True)
-            self._drain(done)
             self.ledger.flush()
-
-    def _drain(self, done: queue.SimpleQueue[Future[Outcome]]) -> None:
-        """Only after an error is there something: what the other threads have brought home meanwhile."""
-        with contextlib.suppress(queue.Empty):
-            while True:
-                future = done.get_nowait()
-                if not future.cancelled() and future.exception() is None:
-                    self.ledger.note(future.result())
 
     def _askable(self, rows: Iterable[int]) -> Iterator[Request]:
         """The requests; rows that none can be made of are turned away in passing."""
         for request in self.targets.requests(rows):
             if isinstance(request, Rejected):
-                self._count(Outcome.refused(request))
+                self._count(self._noted(Outcome.refused(request)))
             else:
                 yield request
 
     def _take(self, job: Job) -> Outcome:
-        """Fetch, prove and keep one galaxy; runs in a thread."""
+        """Fetch, prove and keep one galaxy, and write down what became of it; runs in a thread."""
         request, take = job
         if self.stop:
             raise Stopped
         try:
             self.ledger.keep(take())
-            return Outcome(request.id, OK)
+            return self._noted(Outcome(request.id, OK))
         except BadImage as error:
             cause = error.__cause__
             url = cause.url if isinstance(cause, ReplyError) else self.origin.name
-            return Outcome.refused(Rejected(request.id, error.reason, error.detail, url))
+            return self._noted(Outcome.refused(Rejected(request.id, error.reason, error.detail, url)))
 
-    def _note(self, future: Future[Outcome]) -> None:
-        try:
+    def _noted(self, outcome: Outcome) -> Outcome:
+        self.ledger.note(outcome)
+        return outcome
+
+    def _see(self, future: Future[Outcome]) -> None:
+        with contextlib.suppress(Stopped):
             outcome = future.result()
-        except Stopped:
-            return
-        self._count(outcome)
-        self.silent = self.silent + 1 if outcome.state == TRANSIENT else 0
-        if self.silent >= GIVE_UP:
-            self.stop.ask()
+            self._count(outcome)
+            self.silent = self.silent + 1 if outcome.state == TRANSIENT else 0
+            if self.silent >= GIVE_UP:
+                self.stop.ask()
 
     def _count(self, outcome: Outcome) -> None:
-        before = self.ledger.outcomes.get(outcome.id)
-        self.ledger.note(outcome)
         self._fetched += 1
-        self._rejected += (outcome.state != OK) - (before is not None and before.state != OK)
         if self.progress is not None:
             rate = self._fetched / max(time.monotonic() - self._began, 1e-3)
-            text = f"{self._rejected} rejected, {rate:.1f}/s"
+            text = f"{self.ledger.n_rejected} rejected, {rate:.1f}/s"
             self.progress(len(self.ledger.outcomes), len(self.targets), text)
 
     # --- the store ----------------------------------------------------------------------------------------------------

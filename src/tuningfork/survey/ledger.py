@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .. import disk
 from ..errors import Reason
@@ -59,6 +62,7 @@ class Ledger:
         self.folder, self._ids, self._now = folder, ids, now
         self._pieces = disk.make_folder(folder / "pieces")
         self._file = disk.Ledger(folder / "ledger.jsonl")
+        self._guard = threading.Lock()
         self._waiting: list[Outcome] = []
         self._lost: dict[str, int] = {}
         self._told = time.monotonic()
@@ -70,6 +74,7 @@ class Ledger:
                 outcome = Outcome(**fields)
                 self.outcomes[outcome.id] = outcome
         self.held = self._find()
+        self.n_rejected = sum(outcome.state != OK for outcome in self.outcomes.values())
 
     def _find(self) -> set[str]:
         """The ids whose piece is here; one that the ledger does not know as fetched is noted as such."""
@@ -80,7 +85,7 @@ class Ledger:
         for identifier in held:
             before = self.outcomes.get(identifier)
             if before is None or before.state != OK:
-                when = (self._pieces / disk.safe_name(identifier)).stat().st_mtime
+                when = self._head(identifier).get("time", 0.0)
                 self.outcomes[identifier] = Outcome(identifier, OK, time=when, tries=self.tries(identifier) + 1)
         return held
 
@@ -90,18 +95,25 @@ class Ledger:
         return self._lost.get(identifier, 0) if before is None else before.tries
 
     def note(self, outcome: Outcome) -> None:
-        """Write down what became of one galaxy; from one thread at a time."""
-        outcome = dataclasses.replace(outcome, time=self._now(), tries=self.tries(outcome.id) + 1)
-        self.outcomes[outcome.id] = outcome
-        self._waiting.append(outcome)
-        if outcome.state == OK:
-            self.held.add(outcome.id)
-        late = time.monotonic() - self._told > PATIENCE
-        if outcome.state != OK or late or len(self._waiting) >= GROUP:
-            self.flush()
+        """Write down what became of one galaxy; any thread may."""
+        with self._guard:
+            before = self.outcomes.get(outcome.id)
+            self.n_rejected += (outcome.state != OK) - (before is not None and before.state != OK)
+            outcome = dataclasses.replace(outcome, time=self._now(), tries=self.tries(outcome.id) + 1)
+            self.outcomes[outcome.id] = outcome
+            self._waiting.append(outcome)
+            if outcome.state == OK:
+                self.held.add(outcome.id)
+            late = time.monotonic() - self._told > PATIENCE
+            if outcome.state != OK or late or len(self._waiting) >= GROUP:
+                self._flush()
 
     def flush(self) -> None:
         """Bring to the disk what was noted."""
+        with self._guard:
+            self._flush()
+
+    def _flush(self) -> None:
         if self._waiting:
             self._file.append({"outcomes": [_fields(outcome) for outcome in self._waiting]})
             self._waiting = []
@@ -118,25 +130,33 @@ class Ledger:
 
     def keep(self, record: Record) -> None:
         """Write one fetched galaxy to the disk; any thread may."""
-        head = {"id": record.id, "bands": list(record.bands)} | {name: getattr(record, name) for name in _PIECE}
+        fields = {name: getattr(record, name) for name in _PIECE}
+        head = {"id": record.id, "bands": list(record.bands), "time": self._now(), **fields}
         content = json.dumps(head).encode() + b"\n" + record.data
         disk.write_bytes(self._place(record.id), disk.sha256(content).encode() + b"\n" + content)
 
     def piece(self, identifier: str) -> Record | None:
         """A fetched galaxy, its digest verified; None where it is not here, or damaged (then it is removed)."""
-        path = self._place(identifier)
         try:
-            digest, _, content = path.read_bytes().partition(b"\n")
+            digest, _, content = self._place(identifier).read_bytes().partition(b"\n")
         except FileNotFoundError:
             return None
         head, _, data = content.partition(b"\n")
         if disk.sha256(content).encode() == digest:
             fields = json.loads(head)
-            if fields["id"] == identifier:
-                return Record(**fields | {"bands": tuple(fields["bands"]), "data": data})
-        disk.remove(path)
+            if fields.pop("id") == identifier:
+                del fields["time"]
+                return Record(id=identifier, data=data, **fields | {"bands": tuple(fields["bands"])})
+        disk.remove(self._place(identifier))
         self.held.discard(identifier)
         return None
+
+    def _head(self, identifier: str) -> dict[str, Any]:
+        """What a piece says of itself; nothing where it is damaged, which :meth:`piece` will find."""
+        with contextlib.suppress(ValueError, IndexError, OSError):
+            found = json.loads(self._place(identifier).read_bytes().split(b"\n", 2)[1])
+            return found if isinstance(found, dict) else {}
+        return {}
 
     def drop(self) -> None:
         """Remove all pieces: the store has them now."""
