@@ -557,6 +557,13 @@ def test_a_file_that_is_cut_again_and_again_arrives(make: Callable[..., Network]
         assert len(liar.log) == math.ceil(len(JPEG) / 300)
 
 
+def test_a_file_that_never_stays_the_same_is_given_up(make: Callable[..., Network], tmp_path: Path) -> None:
+    with Liar({"/a": lambda asked, count: Say(JPEG, etag=f'"{count}"', ranges=True, cut=5000)}) as liar:
+        with pytest.raises(ReplyError, match="tried 8 times"):
+            make(liar, limits=Limits(piece=1000)).download(liar.url + "/a", tmp_path / "a")
+        assert len(liar.log) == 8 and not (tmp_path / "a").exists()
+
+
 def test_kill_9_costs_at_most_one_piece(make: Callable[..., Network], tmp_path: Path) -> None:
     code = (
         "import sys; from tuningfork.network import Limits, Network\n"
@@ -622,6 +629,7 @@ def test_a_file_that_changed_is_never_spliced(
             assert (tmp_path / "a.part.json").exists()
         expected = second.body if second.status == 200 else OTHER
         assert network.download(liar.url + "/a", tmp_path / "a").read_bytes() == expected
+        assert len(liar.log) <= 3, "the lie was seen when it was told"
         assert names(tmp_path) == {"a", "a.origin.json"}
 
 
@@ -1006,6 +1014,7 @@ def test_public_addresses_and_named_mirrors_are_called() -> None:
     hosts = Hosts.of(["sky.example"], ["https://mirror.example", "http://127.0.0.1:8000", "https://m.example:444"])
     hosts.check_address("sky.example", 443, "8.8.8.8")
     hosts.check_address("sky.example", 443, "2606:4700:4700::1111")
+    hosts.check_address("sky.example", 443, "::ffff:8.8.8.8")
     hosts.check_address("mirror.example", 443, "10.0.0.1")
     hosts.check_address("m.example", 444, "10.0.0.1")
     hosts.check_address("127.0.0.1", 8000, "127.0.0.1")
@@ -1077,7 +1086,7 @@ def test_a_token_is_nowhere_but_in_its_header(
     said: list[str] = []
 
     def echo(status: int, pad: int = 0) -> Callable[[Any, int], Any]:
-        return lambda asked, n: Say(b"." * pad + asked.headers["authorization"].encode(), status, (("X-Echo", token),))
+        return lambda asked, n: Say(b" " * pad + asked.headers["authorization"].encode(), status, (("X-Echo", token),))
 
     def away(asked: Any, count: int) -> Any:
         return goes(f"/blob?X-Amz-Signature={token}&access_token={token}&n={count}")

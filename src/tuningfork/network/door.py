@@ -321,21 +321,18 @@ class Network:
             raise self._teller.error(url, said, kind, "connection") from None
 
     def _retry(self, tries: int | None, once: Callable[[], T], gained: Callable[[], int] = lambda: 0) -> T:
-        """Call ``once`` until it succeeds or may not be tried again; a piece gained makes the count start anew."""
-        tries, failures, before = tries or self.limits.tries, 0, gained()
+        """Call ``once`` until it succeeds or may not be tried again; each piece gained restarts the count."""
+        tries, failures, best = tries or self.limits.tries, 0, gained()
         while True:
             try:
                 return once()
             except ReplyError as error:
-                have = gained()
-                if have - before >= self.limits.piece:
-                    failures, before = 0, have
-                before = min(before, have)
+                if gained() - best >= self.limits.piece:
+                    failures, best = 0, gained()
                 failures += 1
                 again = tries if error.kind == "transient" else min(tries, 3 if error.cause in _AGAIN else 1)
                 if failures >= again or (error.wait or 0.0) > self.limits.patience:
                     if failures > 1:
                         error.args = (f"{error} (tried {failures} times)",)
                     raise
-                jitter = full_jitter(failures, self.limits.first_wait, self.limits.longest_wait, self._draw)
-                self._sleep((error.wait or 0.0) + jitter)
+                self._sleep(full_jitter(failures, self.limits.first_wait, self.limits.longest_wait, self._draw))

@@ -95,7 +95,7 @@ class Hosts:
         if any(name == host and port == (given or {"https": 443, "http": 80}[s]) for s, name, given in self.mirrors):
             return
         ip = ipaddress.ip_address(address.partition("%")[0])
-        ip = getattr(ip, "ipv4_mapped", None) or ip
+        ip = getattr(ip, "ipv4_mapped", None) or ip  # some Pythons judge ::ffff:127.0.0.1 by its IPv6 half
         if not ip.is_global or ip.is_multicast:
             raise _refused(host, f"it resolves to {address}, which is no public address")
 
