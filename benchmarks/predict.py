@@ -3,13 +3,19 @@
 The limit of a machine that decodes and runs the network one after the other is 1 / (1/decode + 1/network). The claim:
 predict, with everything that it does besides (reading, checking digests, writing votes), reaches at least half of it.
 
+Memory: the same source is predicted once and four times over, each in a process of its own; the claim is that the peak
+grows by less than a tenth.
+
     python benchmarks/predict.py SOURCE MODEL [--repeat 3]
 """
 
 import argparse
+import multiprocessing
+import resource
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import islice
 from os import sched_getaffinity
 from pathlib import Path
@@ -20,8 +26,34 @@ import tuningfork
 from tuningfork import recipe
 from tuningfork.galaxy.cutout import Record
 from tuningfork.galaxy.display import Display, render_record
+from tuningfork.galaxy.source import Source
 from tuningfork.model.card import Card, find_model
 from tuningfork.predict.engine import open_engine
+
+
+class Again(Source):
+    """A source several times over, under new ids."""
+
+    kind = "repeated source"
+
+    def __init__(self, inner: Source, times: int) -> None:
+        ids = [f"{turn}-{one}" for turn in range(times) for one in inner.ids]
+        super().__init__(inner.path, ids, inner.digest, bands=inner.bands, pixel_scale=inner.pixel_scale)
+        self.inner = inner
+
+    def _read(self, row: int) -> Record:
+        name = self.ids[row].partition("-")[2]
+        return replace(self.inner.record(name), id=self.ids[row])
+
+    def _where(self, row: int) -> str:
+        return f"{self.path}, row {row}"
+
+
+def peak_megabytes(source: str, model: str, times: int) -> float:
+    """Peak resident memory of this process after predicting ``source`` ``times`` times over."""
+    with tempfile.TemporaryDirectory() as place:
+        tuningfork.predict(Again(tuningfork.open_source(source), times), model, Path(place) / "votes.parquet")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def main() -> None:
@@ -68,7 +100,14 @@ def main() -> None:
         print(f"{name:14} {rates[name]:10,.0f} galaxies/s")
     limit = 1 / (1 / rates["decode alone"] + 1 / rates["network alone"])
     print(f"{'limit':14} {limit:10,.0f} galaxies/s = 1 / (1/decode + 1/network)")
+    once, often = (
+        multiprocessing.get_context("spawn").Pool(1).apply(peak_megabytes, (choice.source, choice.model, times))
+        for times in (1, 4)
+    )
     print(f"predict / limit = {rates['predict'] / limit:.2f} (claim: >= 0.5; {engine.name}, {cores} cores)")
+    n = len(source.ids)
+    print(f"peak memory: {once:,.0f} MB for {n:,} galaxies, {often:,.0f} MB for {4 * n:,}")
+    print(f"ratio {often / once:.2f} (claim: < 1.1)")
 
 
 if __name__ == "__main__":
