@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tuningfork.errors import BadImage, NetworkError, Reason
+from tuningfork.errors import BadImage, Reason
 from tuningfork.survey.sdss import Frames, SdssFrames, field_of
 from tuningfork.survey.service import Request
 from tuningfork.survey.surveys import SURVEYS
@@ -147,5 +147,6 @@ def test_a_failed_frame_is_not_remembered(standin: Any, network_to: Any) -> None
 
 def test_sql_that_fails_is_no_lack_of_coverage(standin: Any, network_to: Any) -> None:
     fault = lambda service, asked, time: "html" if service == "sql" else ""  # noqa: E731
-    with standin.StandIn(fault) as sky, pytest.raises(NetworkError, match=r"(?i)sign in"):
+    with standin.StandIn(fault) as sky, pytest.raises(BadImage) as caught:
         frames().fetch(network_to(sky.url), Request("a", *PLACE, 12.0, 0, ("r",)), sky.url)
+    assert caught.value.reason is Reason.UNREACHABLE and "sign in" in str(caught.value.__cause__).lower()

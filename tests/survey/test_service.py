@@ -9,7 +9,7 @@ import pytest
 
 from tuningfork.errors import BadImage, NetworkError, Reason, RecipeError
 from tuningfork.galaxy.cutout import COLOUR
-from tuningfork.network import Network, ReplyError
+from tuningfork.network import Limits, Network, ReplyError
 from tuningfork.survey.service import Request, check_flux, check_picture, check_reachable, connect, refusal
 from tuningfork.survey.surveys import SURVEYS, find_survey
 
@@ -204,6 +204,21 @@ def test_connect_allows_the_survey_or_the_mirror_alone(tmp_path: Any) -> None:
             survey.fetch(network, Request("a", 1, 2, 30.0, 64))
 
 
+def test_what_concerns_every_galaxy_is_no_galaxys_fault() -> None:
+    for cause in ("address", "connection"):
+        with pytest.raises(ReplyError):
+            refusal(ReplyError("the certificate is not trusted", kind="permanent", cause=cause))
+    assert refusal(ReplyError("reset", kind="transient", cause="connection")).reason is Reason.UNREACHABLE
+
+
+def test_a_service_may_keep_silent_as_long_as_it_needs(tmp_path: Any) -> None:
+    for name, silence in (("sdss", 30.0), ("skyview", 180.0)):
+        with connect(tmp_path, SURVEYS[name]) as network:
+            assert network.limits.idle == silence and network.limits.total >= 2 * silence
+    with connect(tmp_path, SURVEYS["sdss"], limits=Limits(idle=5.0)) as network:
+        assert network.limits.idle == 5.0
+
+
 def test_no_network_is_said_at_once(network_to: Any) -> None:
     network = network_to("http://127.0.0.1:1/")
     with pytest.raises(NetworkError, match="no such server"):
@@ -225,6 +240,7 @@ def test_any_answer_means_that_there_is_a_network(standin: Any, network_to: Any)
         ("No data overlaps RA,Dec", "permanent", "status", Reason.NO_COVERAGE),
         ("no overlap", "transient", "status", Reason.UNREACHABLE),
         ("Sign in", "permanent", "content", Reason.NOT_AN_IMAGE),
+        ("", "permanent", "limit", Reason.TOO_LARGE),
         ("Not found", "permanent", "status", Reason.REFUSED),
         ("no such survey", "permanent", "status", Reason.REFUSED),
     ],

@@ -17,6 +17,7 @@ from ..network import Network
 SESAME = ("https://cds.unistra.fr/", "https://vizier.cfa.harvard.edu/")
 HOSTS = ("cds.unistra.fr", "vizier.cfa.harvard.edu")
 RATE = 3.0  # requests per second
+SILENCE = 30.0  # s without a byte
 _PATHS = {SESAME[0]: "cgi-bin/nph-sesame", SESAME[1]: "viz-bin/nph-sesame"}
 MOST = 1_000_000  # bytes of one reply
 
@@ -34,7 +35,8 @@ class Found:
 def resolve(network: Network, names: Iterable[str], *, url: str | None = None) -> Catalog:
     """A catalogue of names: id is the name as it was written, ra and dec ICRS degrees, then resolver and known_as.
 
-    ``url`` replaces the CDS and its mirror at Harvard. Raises :class:`BadCatalog` that lists all names which nobody
+    ``network`` is best ``open_network(folder, HOSTS, RATE, SILENCE, url)``. ``url`` replaces the CDS and its mirror at
+    Harvard. Raises :class:`BadCatalog` that lists all names which nobody
     knows, :class:`NetworkError` where Sesame cannot be had or says something else, :class:`MissingExtra` without
     defusedxml.
     """

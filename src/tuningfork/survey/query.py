@@ -23,6 +23,8 @@ SKYSERVER = "https://skyserver.sdss.org/dr17/"
 RATE = 0.5  # requests per second: below the 60 a minute that SDSS allows (as remembered; unverified)
 CAP = 500_000  # rows that the server gives at most, without a word
 PAGE = 50_000
+HOSTS = ("skyserver.sdss.org",)
+SILENCE = 660.0  # s: a query may run for ten minutes (as remembered; unverified) before its first byte
 KEYS = ("objid", "dr8objid", "dr7objid", "specobjid", "bestobjid")
 MISSING = -9999  # what SDSS writes where it measured nothing
 LIMIT = 512_000_000  # bytes of one reply
@@ -57,6 +59,8 @@ def run_sql(
     :meth:`Catalog.read` does, else the key). ``form`` is "json" or "csv" (smaller, for tables whose text has no
     quotes). ``units`` are by column, compared without regard to case. ``url`` replaces :data:`SKYSERVER`. ``progress``
     gets (rows so far, 0, text).
+
+    ``network`` is best ``open_network(folder, HOSTS, RATE, SILENCE, url)``: a query may think for minutes.
 
     Raises :class:`NetworkError` with the server's words for anything that is no table, :class:`BadCatalog` for a key
     that stands on several rows, or for no rows at all.

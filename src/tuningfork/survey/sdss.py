@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import BadImage, Reason
+from ..errors import BadImage, NetworkError, Reason
 from ..galaxy.budget import Budget, inflate
 from ..galaxy.cutout import Record
 from ..galaxy.fits import read_planes
-from ..network import Network
+from ..network import Network, ReplyError
 from .placement import Placement, check_scale, cut, headers, placement, upright
 from .query import ask
 from .service import JPEG, Request, Survey, check_flux, get, middle, picture, stacked
@@ -150,7 +150,12 @@ def _nearest(network: Network, server: str, asked: Request) -> tuple[int, int, i
         "SELECT TOP 1 p.run, p.camcol, p.field FROM "
         f"dbo.fGetNearestObjEq({asked.ra:.7f},{asked.dec:.7f},0.5) n JOIN PhotoPrimary p ON p.objid = n.objid"
     )
-    rows = ask(network, sql, server).to_pylist()
+    try:
+        rows = ask(network, sql, server).to_pylist()
+    except ReplyError:
+        raise
+    except NetworkError as error:  # words instead of a table: no fault of this galaxy's, so worth another run
+        raise BadImage(Reason.UNREACHABLE, str(error)) from error
     if not rows:
         raise BadImage(Reason.NO_COVERAGE, f"SDSS has no object near {asked.ra:.5f} {asked.dec:+.5f}")
     row = {name.lower(): value for name, value in rows[0].items()}

@@ -21,7 +21,7 @@ from .. import disk
 from ..errors import BadImage, NetworkError, Reason, RecipeError
 from ..galaxy.cutout import Record
 from ..galaxy.decode import Image, decode
-from ..network import Fetched, Network, ReplyError
+from ..network import Fetched, Limits, Network, ReplyError
 
 JPEG = (b"\xff\xd8\xff",)
 FITS = (b"SIMPLE  =",)
@@ -70,7 +70,8 @@ class Survey(ABC):
     the service, the first one first, the others mirrors that are asked where it fails; all are replaced by ``url`` of
     :meth:`fetch`. ``rate`` is the number of requests per second and host that we hold to be polite (no service
     publishes one). ``native`` surveys give their own pixels and nothing else: their requests leave ``pixels`` at 0.
-    ``smallest`` and ``largest`` bound the side of an image.
+    ``smallest`` and ``largest`` bound the side of an image. ``silence`` (s) is how long the service may work on a
+    request without sending a byte.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Survey(ABC):
     native: bool = False
     smallest: int = 8
     largest: int = 4096
+    silence: float = 30.0
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -155,12 +157,20 @@ def connect(
     """A :class:`Network` that may ask the hosts of ``survey`` (or ``url`` alone), no faster than is polite.
 
     ``folder`` holds the rates that all processes share; ``rate`` (requests per second and host) replaces the survey's;
-    ``settings`` are those of :class:`Network`, such as ``limits``.
+    ``settings`` are those of :class:`Network`; its ``limits`` are by default those of a service that may keep silent
+    for as long as this one while it works.
     """
-    per_second = survey.rate if rate is None else rate
+    return open_network(folder, survey.hosts, survey.rate if rate is None else rate, survey.silence, url, **settings)
+
+
+def open_network(
+    folder: str | Path, hosts: Sequence[str], rate: float, silence: float, url: str | None = None, **settings: Any
+) -> Network:
+    """As :func:`connect`, for the hosts and manners of a service that gives no images (names, SQL)."""
+    settings.setdefault("limits", Limits(idle=silence, total=max(60.0, 2 * silence)))
     if url is None:
-        return Network(folder, allow=survey.hosts, rates=dict.fromkeys(survey.hosts, per_second), **settings)
-    return Network(folder, mirrors=[url], rates={urlsplit(url).netloc.lower(): per_second}, **settings)
+        return Network(folder, allow=hosts, rates=dict.fromkeys(hosts, rate), **settings)
+    return Network(folder, mirrors=[url], rates={urlsplit(url).netloc.lower(): rate}, **settings)
 
 
 def check_reachable(network: Network, address: str) -> None:
@@ -175,15 +185,16 @@ def check_reachable(network: Network, address: str) -> None:
 
 
 def refusal(error: ReplyError) -> BadImage:
-    """What a failed request means for the galaxy; an address that may not be asked is raised as it is."""
-    if error.cause == "address":
-        raise error
+    """What a failed request means for the galaxy; an address that may not be asked, or trusted, is raised as it is."""
+    if error.cause == "address" or (error.cause == "connection" and error.kind == "permanent"):
+        raise error  # our own rules, or a certificate: the same for every galaxy
     said = f"{error} {error.text}"
     if error.kind == "permanent" and error.cause in ("status", "content") and _OFF.search(error.text):
         return BadImage(Reason.NO_COVERAGE, said)
     if error.kind == "transient":
         return BadImage(Reason.UNREACHABLE, said)
-    return BadImage(Reason.NOT_AN_IMAGE if error.cause == "content" else Reason.REFUSED, said)
+    reasons = {"content": Reason.NOT_AN_IMAGE, "limit": Reason.TOO_LARGE}
+    return BadImage(reasons.get(error.cause, Reason.REFUSED), said)
 
 
 @contextlib.contextmanager

@@ -36,12 +36,13 @@ SURVEYS: dict[str, Survey] = {
         SkyView(
             "skyview", "SkyView; by default SDSS u, g, r, i, z", tuple("ugriz"), 0.396127, "nanomaggy",
             ("https://skyview.gsfc.nasa.gov/current/",), 1.0, "that of the survey chosen",
-            "McGlynn, Scollick & White 1998, IAU Symp. 179, 465, and the survey's own", largest=2048,
+            "McGlynn, Scollick & White 1998, IAU Symp. 179, 465, and the survey's own", largest=2048, silence=180.0,
         ),
         LegacyFits(
             "legacy", "DESI Legacy Imaging Surveys, flux with inverse variance and mask",
             (*"griz", *(f"{band}{INVVAR}" for band in "griz"), MASK), 0.262,
-            "nanomaggy; 1/nanomaggy^2 of *_invvar; bits of mask", _VIEWER, 2.0, _LEGACY_LICENCE, _LEGACY, largest=3000,
+            "nanomaggy; 1/nanomaggy^2 of *_invvar; bits of mask", _VIEWER, 2.0, _LEGACY_LICENCE, _LEGACY,
+            largest=3000, silence=90.0,
         ),
         LegacyPicture(
             "legacy-jpeg", "DESI Legacy Imaging Surveys, colour pictures", COLOUR, 0.262, _COLOUR_UNITS, _VIEWER, 2.0,
