@@ -214,7 +214,7 @@ def test_every_row_is_done_or_rejected_with_its_number(tmp_path: Path) -> None:
     bad: list[tuple[str, dict[str, Any] | str | bytes]] = [
         ("broken_json", row(900, "x1", "100", '[{"task": "T0", "value": "Smooth"')),
         ("broken_json", row(901, "x2", "100", '{"task": "T0"}')),
-        ("broken_json", row(902, "x3", "100", "[" * 100_000)),
+        ("broken_json", row(902, "x3", "100", '[{"task": "T0", "value": ' + "[" * 900 + "]" * 900 + "}]")),
         ("no_subject", row(903, "x4", "", good)),
         ("several_subjects", row(904, "x5", "100;101", good)),
         ("duplicate", row(905, user, subject, said([(0, 2)]))),
@@ -383,6 +383,9 @@ def test_ids_come_from_the_subjects_metadata(tmp_path: Path) -> None:
     with pytest.raises(BadCatalog, match="no vote"):
         from_zooniverse(export, tmp_path / "v.csv", tree="gz2", id_key="objid")
     assert set(pq.read_table(tmp_path / "v.rejected.parquet")["reason"].to_pylist()) == {"no_subject"}
+    for layout in (as_extracts, as_clicks):
+        with pytest.raises(BadCatalog, match="without the subjects' metadata"):
+            from_zooniverse(layout(tmp_path), tmp_path / "v.csv", tree="gz2", id_key="iauname")
 
 
 def test_other_workflows_are_told_and_can_be_left_out(tmp_path: Path) -> None:

@@ -1,4 +1,18 @@
-"""Debiasing: the vote fractions that galaxies would have if all were as near as the nearest (Hart et al. 2016)."""
+"""Debiasing: the vote fractions that galaxies would have if all were as near as the nearest (Hart et al. 2016).
+
+Galaxies of equal absolute magnitude M and physical size R are taken to be alike wherever they are, so that their
+fractions f should be distributed alike at all redshifts z. For each answer, galaxies are sorted into Voronoi cells of
+(M, log R) and each cell into slices of z. In each slice the cumulative distribution of log10 f is fitted by a law of
+two parameters, a logistic or an exponential of a power, whichever fits better over all slices; each parameter by
+A0 + AM fM(M) + AR fR(R) + Az fz(z), every function the best of a few; and f at (M, R, z) becomes the one of the same
+cumulative share at (M, R, reference). Where no law fits, ranks in a slice are matched to those in the cell's nearest
+slice. This is the method of Hart et al. 2016 (MNRAS 461, 3663, section 3), held against the authors' public program.
+
+Differences in detail: cells are those of k-means instead of Cappellari & Copin's binning; for the size R,
+logarithmic and linear terms are tried, and for the magnitude M a term in luminosity instead of 10^-M, which overflows;
+a misfit decides between laws and ranks, where they compare histograms in a volume-limited sample. As theirs, the
+debiased fractions of a question need not sum to 1 (:func:`~tuningfork.galaxy.labels.find_votes` renormalises them).
+"""
 
 from __future__ import annotations
 
@@ -83,19 +97,8 @@ def debias(
 ) -> tuple[Catalog, DebiasReport]:
     """Correct vote fractions for what volunteers cannot see in far galaxies; adds ``<question>_<answer>_debiased``.
 
-    The method is that of Hart et al. 2016 (MNRAS 461, 3663, section 3): galaxies of equal absolute magnitude M and
-    physical size R are alike wherever they are, so that their fractions should be distributed alike at all redshifts z.
-    For each answer: galaxies are sorted into Voronoi cells of (M, log R) and each cell into slices of z; in each slice
-    the cumulative distribution of log10 f is fitted by a law of two parameters k and c, a logistic or an exponential of
-    a power, whichever fits better over all slices; k and c are each fitted by A0 + AM fM(M) + AR fR(R) + Az fz(z), the
-    f logarithmic, linear or exponential; and a galaxy's f at (M, R, z) becomes the one of the same cumulative share at
-    (M, R, ``reference``) ("law"). Where no law fits (``method="auto"``: too few slices, or a misfit above 0.05), ranks
-    within a slice are matched to those within the cell's nearest slice ("ranks"). f = 0 stays 0.
-
-    It differs from the authors' program in details: cells are those of k-means instead of Cappellari & Copin's binning;
-    for R, log and linear terms are tried, and for M a term in luminosity instead of 10^-M, which overflows; a misfit
-    decides between laws and ranks, where they compare histograms in a volume-limited sample. As theirs, the debiased
-    fractions of a question need not sum to 1 (:func:`~tuningfork.galaxy.labels.find_votes` renormalises them).
+    The module's text has the method. ``method`` is "law", "ranks", or "auto": laws, but ranks for an answer that has
+    fewer than eight slices of redshift or a misfit above 0.05. A fraction of 0 stays 0, whatever was missed there.
 
     ``redshift``, ``magnitude`` (negative) and ``size`` (kpc) name columns of ``catalog``, which needs counts as well;
     weighted fractions are used if they are there. Corrections are derived from galaxies with at least ``min_votes``
@@ -113,7 +116,7 @@ def debias(
         raise ValueError(f"the method is 'auto', 'law' or 'ranks', not {method!r}")
     votes, fractions = _votes(catalog, tree)
     z, m, r = (_numbers(catalog, name) for name in (redshift, magnitude, size))
-    usable = np.isfinite(z) & np.isfinite(m) & np.isfinite(r) & (z > 0) & (m < 0) & (r > 0)
+    usable = np.isfinite(z + m + r) & (z > 0) & (m < 0) & (r > 0)
     totals, reach = tree.totals(votes), tree.reach(fractions)
     number = {name: index for index, name in enumerate(tree.slices)}
     basis = {q: usable & (totals[:, i] >= min_votes) & (reach[:, i] >= min_reach) for q, i in number.items()}
@@ -125,18 +128,15 @@ def debias(
     columns: dict[str, Any] = {}
     reports = []
     for done, question in enumerate(chosen):
-        known = basis[question]
-        asked = usable & (totals[:, number[question]] > 0)
+        known, asked = basis[question], usable & (totals[:, number[question]] > 0)
         grid = Cells.of(m[known], log_size[known], cells)
-        for column in range(tree.slices[question].start, tree.slices[question].stop):
+        for column, name in list(enumerate(tree.columns))[tree.slices[question]]:
             if progress is not None:
-                progress(done, len(chosen), tree.columns[column])
+                progress(done, len(chosen), name)
             shares = np.asarray(np.round(np.nan_to_num(fractions[:, column]), 9), np.float64)  # equals rank equal
-            parts = (m, log_size, z, shares)
-            values, one = _corrected(tree.columns[column], parts, known, asked, grid, method, at)
-            full = np.full(len(catalog), np.nan, np.float32)
-            full[asked] = values
-            columns[f"{tree.columns[column]}_debiased"] = full
+            values, one = _corrected(name, (m, log_size, z, shares), known, asked, grid, method, at)
+            columns[f"{name}_debiased"] = np.full(len(catalog), np.nan, np.float32)
+            columns[f"{name}_debiased"][asked] = values
             reports.append(one)
     report = DebiasReport(at, len(catalog), int(usable.sum()), int((~usable).sum()), counts, tuple(reports))
     return catalog.with_columns(columns), report

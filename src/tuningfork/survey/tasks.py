@@ -123,7 +123,7 @@ class TaskMap:
         """What ``text``, which ``read`` takes apart, adds to the votes."""
         try:
             said = read(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return Answered(error=str(error)[:200])
         columns: list[int] = []
         flaws: list[Flaw] = []
@@ -157,7 +157,7 @@ class TaskMap:
 
 
 def _spellings(name: str, text: str) -> set[str]:
-    """How a question or answer may be worded: its text (as a slug too: can-t-tell), its name, with its number or not."""
+    """How a question or answer may be worded: its text (can-t-tell, too), its name, with its number or not."""
     return {plain(text), plain(text.replace("'", " ")), plain(name), plain(re.sub(r"^[at]\d+_", "", name))} - {""}
 
 

@@ -100,12 +100,8 @@ def from_zooniverse(
     account = Account()
     rejected, people = (place.with_name(f"{place.stem}.{what}.parquet") for what in ("rejected", "volunteers"))
     with Export(export, block_bytes=block_bytes) as opened:
+        _refuse_unknown(export, opened.layout.kind, weighting, id_key)
         if opened.layout.kind == "reductions":
-            if weighting != "none" or id_key:
-                raise BadCatalog(
-                    f"'{export}' holds reductions, which know no volunteers and no metadata: take the classification "
-                    "export to weight volunteers, or to take ids from metadata"
-                )
             with Rejects(rejected, account) as rejects:
                 subjects, counts = read_reductions(
                     opened, tasks, account, rejects, workflow=workflow, progress=progress
@@ -122,7 +118,17 @@ def from_zooniverse(
     _catalog(subjects, counts, tree, known, weights).write(place)
     if known is not None and weights is not None:
         _volunteers(known, weights).write(people)
+    else:
+        disk.remove(people)  # those of an earlier run are not of this one
     return _summary(place, rejected, people if weights is not None else "", subjects, counts, tree, known, account)
+
+
+def _refuse_unknown(export: str | Path, layout: str, weighting: Weighting, id_key: str) -> None:
+    """What an export does not hold cannot be asked of it."""
+    if layout == "reductions" and weighting != "none":
+        raise BadCatalog(f"'{export}' holds reductions, which know no volunteers: take the classification export")
+    if layout != "classifications" and id_key:
+        raise BadCatalog(f"'{export}' holds {layout}, without the subjects' metadata: take the classification export")
 
 
 def _counted(
