@@ -115,18 +115,17 @@ def debias(
     if method not in ("auto", "law", "ranks"):
         raise ValueError(f"the method is 'auto', 'law' or 'ranks', not {method!r}")
     votes, fractions = _votes(catalog, tree)
+    totals, reach = tree.totals(votes), tree.reach(fractions)
     z, m, r = (_numbers(catalog, name) for name in (redshift, magnitude, size))
     usable = np.isfinite(z + m + r) & (z > 0) & (m < 0) & (r > 0)
-    totals, reach = tree.totals(votes), tree.reach(fractions)
     number = {name: index for index, name in enumerate(tree.slices)}
     basis = {q: usable & (totals[:, i] >= min_votes) & (reach[:, i] >= min_reach) for q, i in number.items()}
     counts = {question: int(basis[question].sum()) for question in chosen}
     if min(counts.values()) < minimum:
         _refuse(counts, minimum, min_votes, min_reach, len(catalog), int(usable.sum()))
     at = float(np.percentile(z[basis[chosen[0]]], 5)) if reference is None else reference
-    log_size = np.log10(np.where(usable, r, 1.0))
+    log_size, reports = np.log10(np.where(usable, r, 1.0)), []
     columns: dict[str, Any] = {}
-    reports = []
     for done, question in enumerate(chosen):
         known, asked = basis[question], usable & (totals[:, number[question]] > 0)
         grid = Cells.of(m[known], log_size[known], cells)
@@ -138,8 +137,8 @@ def debias(
             columns[f"{name}_debiased"] = np.full(len(catalog), np.nan, np.float32)
             columns[f"{name}_debiased"][asked] = values
             reports.append(one)
-    report = DebiasReport(at, len(catalog), int(usable.sum()), int((~usable).sum()), counts, tuple(reports))
-    return catalog.with_columns(columns), report
+    n = (len(catalog), int(usable.sum()), int((~usable).sum()))
+    return catalog.with_columns(columns), DebiasReport(at, *n, counts, tuple(reports))
 
 
 def _votes(catalog: Catalog, tree: Tree) -> tuple[Floats, Floats]:
