@@ -13,6 +13,7 @@ import resource
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -762,7 +763,7 @@ def test_every_step_of_a_download_may_fail(
     make: Callable[..., Network], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]
 ) -> None:
     with Liar({"/a": Say(JPEG, etag='"1"', ranges=True)}) as liar:
-        network = make(liar, limits=Limits(piece=4000))
+        network = make(liar, limits=Limits(piece=4000), rates={"127.0.0.1": 1e6})
 
         def download(folder: str) -> Path:
             return network.download(liar.url + "/a", tmp_path / folder / "a")
@@ -919,6 +920,44 @@ def test_https_is_never_left(monkeypatch: pytest.MonkeyPatch, make: Callable[...
         assert (told.value.kind, told.value.cause) == ("permanent", "redirect")
     assert network.fetch(Here.url + "/up").data == b"x"
     assert len(asked) == 4
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A key and a certificate for localhost that nobody has signed, in one file."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl, which makes the certificate of this test, is not installed")
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    given = ["-x509", "-nodes", "-newkey", "rsa:2048", "-days", "2", "-subj", "/CN=localhost"]
+    given += ["-addext", "subjectAltName=DNS:localhost"]
+    key, signed = path.with_name("key.pem"), path.with_name("signed.pem")
+    subprocess.run(["openssl", "req", *given, "-keyout", key, "-out", signed], check=True, capture_output=True)
+    path.write_bytes(key.read_bytes() + signed.read_bytes())
+    return path
+
+
+def test_https_speaks_only_to_whom_it_can_prove(
+    make: Callable[..., Network], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, certificate: Path
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    scripts = {"/a": Say(JPEG), "/long": Say(JPEG, length=99), "/d": [Say(JPEG, etag='"1"', cut=999, ranges=True)]}
+    scripts["/d"].append(Say(JPEG, etag='"1"', ranges=True))
+    with Liar({"/b": Say(b"b")}) as plain, Liar({**scripts, "/down": goes(plain.url + "/b")}, tls=context) as liar:
+        with pytest.raises(ReplyError, match="CERTIFICATE_VERIFY_FAILED") as told:
+            make(liar).fetch(liar.url + "/a")
+        assert (told.value.kind, told.value.cause) == ("permanent", "connection") and liar.log == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        network = make(liar, plain)
+        assert network.fetch(liar.url + "/a").data == network.fetch(liar.url + "/a").data == JPEG
+        assert liar.log[0].connection == liar.log[1].connection
+        assert network.download(liar.url + "/d", tmp_path / "d").read_bytes() == JPEG
+        assert liar.log[-1].headers["range"] == "bytes=999-"
+        with pytest.raises(ReplyError, match="more bytes came than the 99"):
+            network.fetch(liar.url + "/long", tries=1)
+        with pytest.raises(ReplyError, match="is no https"):
+            network.fetch(liar.url + "/down")
+        assert plain.log == []
 
 
 def test_a_bad_certificate_is_final(monkeypatch: pytest.MonkeyPatch, make: Callable[..., Network]) -> None:

@@ -7,6 +7,7 @@ one is repeated) or to a function of the request and its number. The log says wh
 import contextlib
 import email.utils
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -59,6 +60,7 @@ class Liar:
     most_requests: int = 20_000
     most_threads: int = 64
     idle: float = 10.0
+    tls: ssl.SSLContext | None = None  # https, at localhost
 
     def __enter__(self) -> Self:
         self.log: list[Asked] = []
@@ -68,7 +70,7 @@ class Liar:
         self._threads: list[threading.Thread] = []
         self._server = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port: int = self._server.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"https://localhost:{self.port}" if self.tls else f"http://127.0.0.1:{self.port}"
         self.origin = f"127.0.0.1:{self.port}"
         self._listener = threading.Thread(target=self._listen)
         self._listener.start()
@@ -108,17 +110,21 @@ class Liar:
             self._threads.append(threading.Thread(target=self._serve, args=(connection, number)))
             self._threads[-1].start()
 
-    def _serve(self, connection: socket.socket, number: int) -> None:
+    def _serve(self, plain: socket.socket, number: int) -> None:
+        connection = plain
         connection.settimeout(self.idle)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             with contextlib.suppress(OSError):
+                if self.tls:
+                    connection = self.tls.wrap_socket(connection, server_side=True)
                 while (asked := self._read(connection, number)) is not None and self._answer(connection, asked):
                     pass
         finally:
             with self._lock:
-                self._open.discard(connection)
+                self._open.discard(plain)
             connection.close()
+            plain.close()
 
     def _read(self, connection: socket.socket, number: int) -> Asked | None:
         head = b""

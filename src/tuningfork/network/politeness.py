@@ -85,6 +85,8 @@ class Bucket:
             self._write(host, {**state, "pause": max(state["pause"], self._now() + seconds)})
 
     def _reserve(self, host: str, period: float, patience: float) -> float:
+        if period == 0.0:
+            return max(0.0, self._read(host)["pause"] - self._now())
         with _Held(self, host):
             state, now = self._read(host), self._now()
             start = max(now, state["next"], state["pause"])

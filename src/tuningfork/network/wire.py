@@ -213,7 +213,7 @@ class _Backend:
         """Part of httpcore's interface; its own retries are off."""
 
 
-def _pool(hosts: Hosts, pace: Pace, context: ssl.SSLContext, proxy: str) -> Any:
+def _pool(hosts: Hosts, pace: Pace, context: ssl.SSLContext | None, proxy: str) -> Any:
     """A pool of connections, straight or through the proxy that the environment names."""
     http, core = libraries()
     settings = {"ssl_context": context, "max_connections": None, "max_keepalive_connections": 20, "keepalive_expiry": 5}
@@ -258,23 +258,29 @@ def make_transport(hosts: Hosts, pace: Pace) -> httpx.BaseTransport:
 
         def __init__(self) -> None:
             guard_logs()
-            context, proxy = http.create_ssl_context(), urllib.request.getproxies().get("https", "")
-            self.straight = _pool(hosts, pace, context, "")
-            self.proxied = _pool(hosts, pace, context, proxy) if proxy else None
+            self.proxy = urllib.request.getproxies().get("https", "")
+            self.pools: dict[tuple[bool, str], Any] = {}
+            self.making = threading.Lock()
+
+        def pool(self, url: httpx.URL) -> Any:
+            """The pool for an address, made when it is first needed: certificates take a while to load."""
+            straight = not self.proxy or hosts.is_mirror(url) or urllib.request.proxy_bypass(url.host)
+            key = (url.scheme == "https", "" if straight else self.proxy)
+            with self.making:
+                if key not in self.pools:
+                    self.pools[key] = _pool(hosts, pace, http.create_ssl_context() if key[0] else None, key[1])
+                return self.pools[key]
 
         def handle_request(self, request: httpx.Request) -> httpx.Response:
-            url, pool = request.url, self.straight
-            if self.proxied and not hosts.is_mirror(url) and not urllib.request.proxy_bypass(url.host):
-                pool = self.proxied
+            url = request.url
             target = core.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
-            reply = pool.handle_request(
+            reply = self.pool(url).handle_request(
                 core.Request(request.method, target, headers=request.headers.raw, extensions=request.extensions)
             )
             return http.Response(reply.status, headers=reply.headers, stream=Body(reply), extensions=reply.extensions)
 
         def close(self) -> None:
-            self.straight.close()
-            if self.proxied:
-                self.proxied.close()
+            for pool in self.pools.values():
+                pool.close()
 
     return cast("httpx.BaseTransport", Transport())
