@@ -166,6 +166,28 @@ def test_a_galaxy_without_a_position_or_a_size_is_listed(tmp_path: Path) -> None
     assert "-9999" in done.rejected[1].detail and sorted(survey.asked) == ["g0"]
 
 
+def test_galaxies_of_one_frame_are_asked_for_together(tmp_path: Path) -> None:
+    frames = {"run": [752, 94, 752, 94, 752, None], "camcol": [1, 1, 2, 1, 1, 1], "field": [11, 9, 11, 9, 11, 3]}
+    survey, catalog = fake(), sky(6).with_columns(frames)
+    run(tmp_path, catalog, survey, workers=1)
+    assert list(survey.asked) == ["g0", "g4", "g2", "g1", "g3", "g5"] and Store.open(tmp_path).ids == catalog.ids
+
+
+def test_a_survey_by_its_name_at_an_address(tmp_path: Path, standin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    catalog = Catalog({"id": [5, 6, 7], "ra": [150.0, 151.0, 152.0], "dec": [2.0, -70.0, 3.0]})
+    with standin.StandIn() as server:
+        how: dict[str, Any] = {"width": "20arcsec", "bands": ("g", "r", "g_invvar"), "url": server.url, "rate": 1000.0}
+        done = gather(catalog, "legacy:ls-dr9", tmp_path / "s", **how)
+        asked = len(server.requests)
+        assert gather(catalog, "legacy:ls-dr9", tmp_path / "s", **how) == done and len(server.requests) == asked
+        assert done.rejected[0].id == "6" and done.rejected[0].reason == Reason.NO_COVERAGE
+        store = Store.open(tmp_path / "s")
+        assert (store.ids, store.bands) == (["5", "7"], ("g", "r", "g_invvar"))
+        assert store.record("5").source.startswith(server.url) and "layer=ls-dr9" in store.record("5").source
+    assert (tmp_path / "cache" / "tuningfork").is_dir()
+
+
 # --- again ------------------------------------------------------------------------------------------------------------
 
 

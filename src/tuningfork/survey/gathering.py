@@ -54,7 +54,7 @@ class Gathering:
         have = ledger.held | set(store.ids if store is not None else ())
         ledger.forget([i for i, outcome in ledger.outcomes.items() if outcome.state == OK and i not in have])
         try:
-            self._fetch(list(ledger.left(retry_rejected)), workers)
+            self._fetch(self.targets.order(ledger.left(retry_rejected)), workers)
             given_up = self.silent >= GIVE_UP and len(ledger.outcomes) == len(self.targets)
             if self.stop and not given_up:
                 return False

@@ -57,6 +57,17 @@ class Targets:
             "bands": list(self.bands),
         }
 
+    def order(self, rows: Iterable[int]) -> list[int]:
+        """The rows in the order in which to ask: by frame, where the columns run, camcol and field tell it.
+
+        Galaxies of one frame then cost one download (survey "sdss-frames"); others are asked for as they stand.
+        """
+        rows = list(rows)
+        if {"run", "camcol", "field"} <= set(self.catalog.columns):
+            frames = [self.catalog.table.column(name).to_pylist() for name in ("run", "camcol", "field")]
+            return sorted(rows, key=lambda row: tuple(str(column[row]) for column in frames))
+        return rows
+
     def requests(self, rows: Iterable[int]) -> Iterator[Request | Rejected]:
         """One request for each row, in this order; a row without position or size comes as rejected (missing)."""
         ids, columns = self.ids, [name for name in self.catalog.columns if name not in ("id", "ra", "dec")]
