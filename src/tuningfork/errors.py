@@ -5,6 +5,7 @@ TuningforkError
 │   ├── DiskFull         no space (or no quota) left for a write
 │   └── Locked           another run holds the folder
 ├── NetworkError         bytes that could not be had, or are not those that were asked for
+│   └── ReplyError       (in network/reply.py) with the server's address, status and words
 ├── RecipeError          a choice that does not exist, or cannot be
 ├── TreeError            a decision tree that is not one, or an answer that is not in it
 ├── BadCatalog           a table that cannot be trusted

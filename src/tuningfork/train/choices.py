@@ -127,6 +127,6 @@ def check_mirrors(recipe: TrainRecipe, names: tuple[str, ...]) -> None:
     if recipe.augment.mirrors and turned and others:
         raise RecipeError(
             f"a mirror image turns '{others[0]}' into '{turned[0]}', so that mirrored views would teach the network to "
-            "confuse them: train without mirrors (--set augment.flip=false --set augment.transpose=false), or merge the "
-            f"two (--merge spiral={others[0]}+{turned[0]})"
+            "confuse them: train without mirrors (--set augment.flip=false --set augment.transpose=false), or merge "
+            f"the two (--merge spiral={others[0]}+{turned[0]})"
         )

@@ -1,105 +1,28 @@
-"""The command line: one verb, one call; bars on long work, --json for programs, exit codes that mean something."""
+"""From pictures to a report: demo, simulate, ingest, train, predict, evaluate."""
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, is_dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from . import __version__
-from .errors import RecipeError, TuningforkError
-
-DONE, FAILED, REJECTED, REQUEUE, INTERRUPTED = 0, 2, 3, 75, 130
-
-EPILOG = (
-    "Exit codes: 0 all done; 3 done, but some galaxies were rejected (each is listed with its reason); 2 refused, "
-    "with what to do about it; 75 stopped by a signal after saving, run the same command again; 130 interrupted."
+from ..errors import RecipeError
+from .screen import (
+    DONE,
+    REJECTED,
+    REQUEUE,
+    Bands,
+    Join,
+    Json,
+    Unmatched,
+    account,
+    app,
+    bar,
+    say,
+    simulate_app,
+    split_names,
 )
-app = typer.Typer(
-    help="From pictures of galaxies to calibrated morphology.",
-    epilog=EPILOG,
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-simulate_app = typer.Typer(help="Draw a sky whose truth is known.", no_args_is_help=True)
-app.add_typer(simulate_app, name="simulate")
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
-Bands = Annotated[str, typer.Option(help="Names of the bands, e.g. g,r,i,z,Y, where the files do not tell.")]
-Catalogue = Annotated[
-    Path, typer.Option("--labels", help="Catalogue to join by id: CSV, ECSV, FITS, VOTable, Parquet.")
-]
-
-
-class Join(StrEnum):
-    """What a join does with rows that have no partner."""
-
-    refuse = "refuse"
-    drop = "drop"
-
-
-Unmatched = Annotated[Join, typer.Option(help="Rows of a join without a partner: refuse, or drop them and say so.")]
-
-
-@contextmanager
-def bar(title: str, quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
-    """A progress bar on the error stream, so that the output stays clean; silent with --json."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-    from rich.progress import TimeRemainingColumn as Remaining
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        Remaining(),
-        TextColumn("{task.fields[live]}"),
-    )
-    with Progress(*columns, console=Console(stderr=True), disable=quiet) as progress:
-        task = progress.add_task(title, total=None, live="")
-        yield lambda done, total, live: progress.update(task, completed=done, total=total, live=live)
-
-
-def say(result: Any, as_json: bool, text: str) -> None:
-    """Print a result: as JSON, where asked for, else as the text that stands beside it."""
-    if as_json:
-        value = asdict(result) if is_dataclass(result) and not isinstance(result, type) else result
-        typer.echo(json.dumps(value, default=str, indent=2))
-    else:
-        typer.echo(text)
-
-
-def account(n_in: int, n_done: int, n_rejected: int) -> str:
-    """The line that every verb over galaxies ends with."""
-    return f"{n_in:,} galaxies in = {n_done:,} done + {n_rejected:,} rejected"
-
-
-def split_names(text: str) -> tuple[str, ...] | None:
-    """``"g,r,i"`` as names; None where the flag was not given."""
-    return tuple(part.strip() for part in text.split(",") if part.strip()) or None
-
-
-def _version(value: bool) -> None:
-    if value:
-        typer.echo(f"tuningfork {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
-) -> None:
-    """Options of the command itself."""
 
 
 @app.command()
@@ -110,7 +33,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Draw a sky, train a network on it, classify galaxies it never saw, and judge that, in a few minutes."""
-    from .workflow.demo import demo as run
+    from ..workflow.demo import demo as run
 
     with bar("demo", as_json) as progress:
         result = run(out, galaxies=galaxies, epochs=epochs or None, progress=progress)
@@ -129,7 +52,7 @@ def simulate_galaxies(
     as_json: Json = False,
 ) -> None:
     """Galaxies of known shape, with the votes of simulated volunteers."""
-    from .simulate.galaxies import simulate_galaxies as run
+    from ..simulate.galaxies import simulate_galaxies as run
 
     with bar("simulate", as_json) as progress:
         store = run(
@@ -153,7 +76,7 @@ def ingest(
     as_json: Json = False,
 ) -> None:
     """Check every picture and put them all, with their labels, into a store."""
-    from .galaxy.ingest import ingest as run
+    from ..galaxy.ingest import ingest as run
 
     with bar("ingest", as_json) as progress:
         done = run(
@@ -187,7 +110,7 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a network on labelled galaxies; killed and started again, it goes on where it was."""
-    from .workflow.training import train as run
+    from ..workflow.training import train as run
 
     flags = {
         "labels.kind": kind, "labels.tree": tree, "labels.merge": merge, "labels.drop": drop,
@@ -220,7 +143,7 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Classify every galaxy of a source; write votes, one row per galaxy."""
-    from .predict.predict import predict as run
+    from ..predict.predict import predict as run
 
     with bar("predict", as_json) as progress:
         done = run(
@@ -252,10 +175,10 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Judge votes against the truth; write a report."""
-    from .evaluate.judge import evaluate as run
-    from .galaxy.labels import LabelChoice
-    from .galaxy.position import arcsec
-    from .recipe import replace
+    from ..evaluate.judge import evaluate as run
+    from ..galaxy.labels import LabelChoice
+    from ..galaxy.position import arcsec
+    from ..recipe import replace
 
     flags = {"column": column, "merge": merge, "drop": drop, "tree": tree, "kind": kind or ("counts" if tree else "")}
     changes = {key: value for key, value in flags.items() if value}
@@ -271,63 +194,3 @@ def evaluate(
             progress=progress,
         )
     say(done, as_json, f"{done.text()}\nreport: {out}")
-
-
-@app.command()
-def tree(
-    name: Annotated[str, typer.Argument(help="A built-in tree, or a TOML file; none lists them.")] = "",
-    out: Annotated[Path | None, typer.Option(help="Draw it as a figure: .png, .pdf or .svg.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Draw a decision tree."""
-    from .galaxy.tree import TREES, Tree
-
-    if not name:
-        rows = {one: Tree.load(one).title for one in TREES}
-        say(rows, as_json, "\n".join(f"{one:14} {title}" for one, title in rows.items()))
-        return
-    loaded = Tree.load(name)
-    if out:
-        from .galaxy.treefigure import save
-
-        save(loaded, out)
-    say(asdict(loaded), as_json, f"figure: {out}" if out else loaded.text())
-
-
-@app.command()
-def models(
-    folder: Annotated[Path, typer.Argument(help="Where your runs are.")] = Path(),
-    backbones: Annotated[bool, typer.Option(help="List the networks that train can use, instead.")] = False,
-    as_json: Json = False,
-) -> None:
-    """List the models here."""
-    from .workflow.info import list_backbones, list_models
-
-    rows = list_backbones() if backbones else list_models(folder)
-    lines = [
-        f"{row.pop('name'):24} {'  '.join(f'{key} {value}' for key, value in row.items())}" for row in map(dict, rows)
-    ]
-    say(rows, as_json, "\n".join(lines) or f"no model under '{folder}': train one, or run `tuningfork demo`")
-
-
-@app.command()
-def info(
-    path: Annotated[str, typer.Argument(help="A store, source, run, model, votes or catalogue.")], as_json: Json = False
-) -> None:
-    """Say what a file or folder is and what is in it."""
-    from .workflow.info import info as run
-
-    result = run(path)
-    say(result, as_json, "\n".join(f"{key:14} {value}" for key, value in result.items()))
-
-
-def main() -> None:
-    """Run the command line; errors that tuningfork raises on purpose are printed, not traced."""
-    try:
-        app()
-    except TuningforkError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(FAILED)
-    except KeyboardInterrupt:
-        typer.echo("interrupted; run the same command again to go on", err=True)
-        sys.exit(INTERRUPTED)

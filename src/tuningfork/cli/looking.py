@@ -1,0 +1,59 @@
+"""Looking at what is there: tree, models, info."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .screen import Json, app, say
+
+
+@app.command()
+def tree(
+    name: Annotated[str, typer.Argument(help="A built-in tree, or a TOML file; none lists them.")] = "",
+    out: Annotated[Path | None, typer.Option(help="Draw it as a figure: .png, .pdf or .svg.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Draw a decision tree."""
+    from ..galaxy.tree import TREES, Tree
+
+    if not name:
+        rows = {one: Tree.load(one).title for one in TREES}
+        say(rows, as_json, "\n".join(f"{one:14} {title}" for one, title in rows.items()))
+        return
+    loaded = Tree.load(name)
+    if out:
+        from ..galaxy.treefigure import save
+
+        save(loaded, out)
+    say(asdict(loaded), as_json, f"figure: {out}" if out else loaded.text())
+
+
+@app.command()
+def models(
+    folder: Annotated[Path, typer.Argument(help="Where your runs are.")] = Path(),
+    backbones: Annotated[bool, typer.Option(help="List the networks that train can use, instead.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List the models here."""
+    from ..workflow.info import list_backbones, list_models
+
+    rows = list_backbones() if backbones else list_models(folder)
+    lines = [
+        f"{row.pop('name'):24} {'  '.join(f'{key} {value}' for key, value in row.items())}" for row in map(dict, rows)
+    ]
+    say(rows, as_json, "\n".join(lines) or f"no model under '{folder}': train one, or run `tuningfork demo`")
+
+
+@app.command()
+def info(
+    path: Annotated[str, typer.Argument(help="A store, source, run, model, votes or catalogue.")], as_json: Json = False
+) -> None:
+    """Say what a file or folder is and what is in it."""
+    from ..workflow.info import info as run
+
+    result = run(path)
+    say(result, as_json, "\n".join(f"{key:14} {value}" for key, value in result.items()))
