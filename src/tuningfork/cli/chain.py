@@ -30,14 +30,19 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the sky, the network and the report.")] = Path("demo"),
     galaxies: Annotated[int, typer.Option(help="How many galaxies to draw.")] = 3000,
     epochs: Annotated[int, typer.Option(help="How often to show them to the network.")] = 0,
+    real: Annotated[bool, typer.Option("--real", help="Then classify sixty famous galaxies.")] = False,
+    url: Annotated[str, typer.Option(help="A mirror to gather them from.")] = "",
     as_json: Json = False,
 ) -> None:
     """Draw a sky, train a network on it, classify galaxies it never saw, and judge that, in a few minutes."""
-    from ..workflow.demo import demo as run
+    from ..workflow import demo as workflow
 
     with bar("demo", as_json) as progress:
-        result = run(out, galaxies=galaxies, epochs=epochs or None, progress=progress)
-    say(result, as_json, result.text())
+        if real:
+            workflow.check_sky(url or None)
+        result = workflow.demo(out, galaxies=galaxies, epochs=epochs or None, progress=progress)
+        famous = workflow.demo_real(out, url=url or None, progress=progress) if real else ""
+    say(result, as_json, "\n".join(filter(None, [result.text(), famous])))
 
 
 @simulate_app.command("galaxies")

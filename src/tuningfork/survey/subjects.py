@@ -39,9 +39,7 @@ class SubjectSummary:
 
     def __str__(self) -> str:
         """The account as lines of text, and the command that uploads them."""
-        lines = [
-            f"{self.n_in:,} galaxies in = {self.n_done:,} subjects in '{self.path}' + {self.n_rejected:,} rejected"
-        ]
+        lines = [f"{self.n_in:,} galaxies in = {self.n_done:,} done + {self.n_rejected:,} rejected: '{self.path}'"]
         for reason, number in Counter(str(item.reason) for item in self.rejected).most_common():
             first = [item.id for item in self.rejected if item.reason == reason][:3]
             lines.append(f"  {reason}: {number} ({', '.join(first)}{', ...' if number > 3 else ''})")
