@@ -26,7 +26,7 @@ CFHTLS = SimulatedSurvey(
     registration=0.0,
     noise_blend=0.12,  # stacking has blended the noise of neighbours
     field=0.0,
-    white=1.6,
+    white=1.7,
     magnitudes=(17.0, 21.8),
     slope=0.3,
     crowd=45.0,
@@ -41,11 +41,11 @@ LENS_SURVEYS = ("cfhtls", *SURVEYS)
 FIELD = 30.0
 """The side of a stamp in arcsec unless told otherwise."""
 
-WEIGHTS = {"i": 0.5, "r": 0.6, "g": 1.5}
+WEIGHTS = {"i": 0.5, "r": 0.56, "g": 1.6}
 """How red, green and blue are weighted: nearly the scales of Space Warps' own pictures, under which arcs are blue."""
 
 SOFTENING = 0.2
-BLACK = (-0.4, -0.4, -0.4)  # of red, green and blue in deviations of their sky: the pictures cut most of the noise off
+BLACK = (-0.2, -0.25, -0.3)  # of red, green and blue in deviations of their sky: the pictures cut most of the noise off
 
 
 def find_lens_survey(name: str | SimulatedSurvey) -> SimulatedSurvey:

@@ -30,6 +30,8 @@ Row = dict[str, str | int | float]
 CHUNK = 16  # stamps a worker draws at a time
 ALONE = 200  # fewer than this are drawn before worker processes would have started
 
+_NO_IDS = pa.array([], pa.string())
+
 SNR = 25.0
 """The least signal-to-noise (``exposure.visibility``) of a simulated lens's arcs: what cannot be seen is no example."""
 
@@ -100,8 +102,8 @@ def simulate_lenses(
                 writer.reject(made)
             if progress is not None and ((index + 1) % CHUNK == 0 or index + 1 == n):
                 progress(index + 1, n, f"stamp {identifier(seed, index)}")
-        names = list(rows[0]) if rows else ["id"]
-        writer.catalog = Catalog({name: pa.array([row[name] for row in rows]) for name in names})
+        columns = {name: pa.array([row[name] for row in rows]) for name in rows[0]} if rows else {"id": _NO_IDS}
+        writer.catalog = Catalog(columns)
     return writer.store
 
 

@@ -122,19 +122,21 @@ def draw_deflector(rng: np.random.Generator, flavor: str, place: Place, front: G
 def draw_background(rng: np.random.Generator, flavor: str, place: Place, deflector: Deflector) -> Background:
     """What is lensed: a clumpy blue galaxy near enough to the middle to be seen more than once; perhaps a quasar.
 
-    It lies within 0.45 Einstein radii of the optical axis (0.7 for quasars, 0.5 for clusters), evenly by area.
+    It lies within 0.45 Einstein radii of the optical axis (0.7 for quasars, 0.5 for clusters, and so that the images
+    keep within some 10 arcsec), evenly by area.
     """
     quasar, cluster = flavor == "lensed quasar", flavor == "lensing cluster"
     limit = 0.7 if quasar else 0.5 if cluster else 0.45
-    away = limit * deflector.halos[0].einstein_radius * np.sqrt(rng.random())
+    radius = ring(deflector) if cluster else deflector.halos[0].einstein_radius
+    away = min(limit * radius, 10 - radius) * np.sqrt(rng.random())  # images stay inside a stamp of 30 arcsec
     towards = rng.uniform(0, 2 * np.pi)
     redshift = float(np.clip(place.redshift + 0.4 + rng.gamma(3.0, 0.35), 0.8, 3.5))
-    radius = float(np.clip(np.exp(rng.normal(np.log(0.28 if not cluster else 0.4), 0.35)), 0.1, 0.9))
+    extent = float(np.clip(np.exp(rng.normal(np.log(0.28 if not cluster else 0.4), 0.35)), 0.1, 0.9))
     magnitude = float(np.clip(rng.normal(23.9 if not quasar else 24.3, 0.6), 21.8, 25.5))
     clumps = [
         Clump(
-            x=float(rng.normal(0, 0.75 * radius)),
-            y=float(rng.normal(0, 0.75 * radius)),
+            x=float(rng.normal(0, 0.75 * extent)),
+            y=float(rng.normal(0, 0.75 * extent)),
             sigma=float(rng.uniform(0.04, 0.12)),
             share=float(rng.uniform(0.03, 0.15)),
         )
@@ -145,7 +147,7 @@ def draw_background(rng: np.random.Generator, flavor: str, place: Place, deflect
         magnitude=magnitude,
         x=float(away * np.cos(towards)),
         y=float(away * np.sin(towards)),
-        radius=radius,
+        radius=extent,
         axis_ratio=float(rng.uniform(0.35, 1.0)),
         position_angle=float(rng.uniform(0, 180)),
         index=float(np.clip(rng.normal(1.1, 0.3), 0.6, 2.0)),
