@@ -33,6 +33,7 @@ CHOICES = {
     "labels.merge": {"spiral": ["spiral_clockwise", "spiral_anticlockwise"]},
     "split.method": "stratified",
     "split.test": 0.25,
+    "model.name": "the demo",
     "model.backbone": "mobilenetv4_small",
     "train.balance": "sqrt",
 }
