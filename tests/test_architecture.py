@@ -35,7 +35,7 @@ BELOW = {*FLOORS, *FLOORS["insight"], "insight", "train", "simulate", "survey", 
 FLOORS |= {"explorer": BELOW - {"network"}, "workflow": BELOW, "cli": BELOW | {"explorer", "workflow"}}
 
 NO_TORCH = ("galaxy", "survey", "simulate", "evaluate", "predict", "explorer")
-HEAVY = {"torch", "timm", "torchvision", "lightning_fabric", "tensorboard", "onnx", "onnxscript", "galsim", "openvino"}
+HEAVY = {"torch", "timm", "torchvision", "lightning_fabric", "tensorboard", "onnx", "onnxscript", "galsim", "lenstronomy", "openvino"}
 
 # who may do what, and why
 WRITERS = {"disk.py": "the door"}

@@ -64,7 +64,36 @@ def simulate_galaxies(
             n, out, survey=survey, bands=split_names(bands), size=size or None, colour=colour, seed=seed,
             progress=progress,
         )  # fmt: skip
-    say({"path": str(out), "n_done": len(store)}, as_json, f"{len(store):,} simulated galaxies in '{out}'")
+    say({"path": str(out), "n_done": len(store)}, as_json, f"{account(len(store), len(store), 0)}: '{out}'")
+
+
+@simulate_app.command("lenses")
+def simulate_lenses(
+    out: Annotated[Path, typer.Option(help="The store to write.")],
+    n: Annotated[int, typer.Option("-n", "--number", help="How many.")] = 1000,
+    survey: Annotated[str, typer.Option(help="Camera: cfhtls, sdss or des.")] = "cfhtls",
+    fraction: Annotated[float, typer.Option(help="Share of lenses; the rest are look-alikes.")] = 0.5,
+    bands: Bands = "",
+    size: Annotated[int, typer.Option(help="Side of a cutout, px; 0 = 30 arcsec.")] = 0,
+    colour: Annotated[bool, typer.Option(help="Colour pictures (JPEG), or flux in each band.")] = True,
+    snr: Annotated[float, typer.Option(help="Signal to noise that an arc has at least.")] = 25.0,
+    on: Annotated[str, typer.Option(help="Paint the arcs on the galaxies of this source (flux).")] = "",
+    seed: Annotated[int, typer.Option(help="Lens i of a seed is always the same.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Gravitational lenses, and galaxies that look like them."""
+    from ..galaxy.source import open_source
+    from ..simulate.lenses import simulate_lenses as run
+
+    with bar("simulate", as_json) as progress:
+        store = run(
+            n, out, survey=survey, fraction=fraction, colour=colour, bands=split_names(bands), size=size or None,
+            snr=snr, seed=seed, base=open_source(on) if on else None, progress=progress,
+        )  # fmt: skip
+    n_rejected = len(store.rejected)
+    text = f"{account(len(store) + n_rejected, len(store), n_rejected)}: '{out}'"
+    say({"path": str(out), "n_done": len(store), "n_rejected": n_rejected}, as_json, text)
+    raise typer.Exit(REJECTED if n_rejected else DONE)
 
 
 @app.command()

@@ -15,7 +15,7 @@ def _lenstronomy() -> tuple[ModuleType, ModuleType]:
         from lenstronomy.LensModel import lens_model
         from lenstronomy.LensModel.Solver import lens_equation_solver
     except ImportError as error:
-        raise MissingExtra("lenstronomy", "simulate") from error
+        raise MissingExtra("lenstronomy", "lenses") from error
     return lens_model, lens_equation_solver
 
 
