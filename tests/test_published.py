@@ -10,6 +10,7 @@ import json
 import math
 import os
 import re
+import shutil
 import stat
 import struct
 import sys
@@ -409,6 +410,70 @@ def test_what_is_special_about_each_set_is_kept(tmp_path: Path, connect: Callabl
     warps = Store.open(get("spacewarps").store.path)
     grades = dict(zip(warps.ids, warps.catalog["grade"].tolist(), strict=True))
     assert grades["CFHTLSJ3_ASW3_grade3.0_30asec_gri"] == 3.0 and warps.catalog["subject"][0].startswith("ASW")
+
+
+def test_a_fetch_that_dies_anywhere_ends_as_an_undisturbed_one(
+    tmp_path: Path, connect: Callable[..., Network], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = files_of(find_dataset("efigi"))
+    card = as_served(find_dataset("efigi"), files)
+    steps = 0
+
+    def count(step: str, path: Path) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == dies_at:
+            raise KeyboardInterrupt
+
+    def content(out: Path) -> dict[str, bytes]:
+        kept = [p for p in (out / "store").rglob("*") if p.is_file()]
+        assert not list(out.rglob(".part-*")) and not list(out.rglob("*.part-*"))
+        return {p.relative_to(out).as_posix(): p.read_bytes() for p in kept}
+
+    monkeypatch.setattr(disk, "step", count)
+    with Liar(serve(files)) as liar:
+        dies_at = 0
+        fetch(card, tmp_path / "calm", url=liar.url, network=connect(liar.url))
+        calm, total = content(tmp_path / "calm"), steps
+        assert total > 60 and any(name.endswith("store.json") for name in calm)
+        for point in range(1, total, 7):
+            out, steps, dies_at = tmp_path / f"out{point}", 0, point
+            with pytest.raises(KeyboardInterrupt):
+                fetch(card, out, url=liar.url, network=connect(liar.url))
+            dies_at = 0
+            fetch(card, out, url=liar.url, network=connect(liar.url))
+            assert content(out) == calm, point
+
+
+def test_what_was_unpacked_may_be_removed(tmp_path: Path, connect: Callable[..., Network]) -> None:
+    files = files_of(find_dataset("efigi"))
+    card = as_served(find_dataset("efigi"), files)
+    with Liar(serve(files)) as liar:
+        first = fetch(card, tmp_path / "out", url=liar.url, network=connect(liar.url))
+        shutil.rmtree(tmp_path / "out" / "unpacked")
+        again = fetch(card, tmp_path / "out", url=liar.url, network=connect(liar.url))
+        assert again.store == first.store
+        (tmp_path / "out" / "unpacked" / "pictures" / "PGC9.png").write_bytes(picture(9))
+        with pytest.raises(BadStore, match="remove the folder"):
+            fetch(card, tmp_path / "out", url=liar.url, network=connect(liar.url))
+
+
+def test_real_votes_keep_the_challenge_s_sums(real_data: Path, tmp_path: Path) -> None:
+    """kaggle37.csv: the 37 columns of real Stripe 82 galaxies, whose sums fetch has to accept, and to miss."""
+    source = real_data / "gz2_stripe82"
+    card = dataclasses.replace(find_dataset("galaxy-challenge"), id="objid", unmatched="drop")
+    own = tmp_path / "own"
+    (own / "images_training_rev1").mkdir(parents=True)
+    rows = list(csv.reader((source / "kaggle37.csv").read_text().splitlines()))
+    for path in sorted(path for path in source.rglob("*.jpg"))[:20]:
+        (own / "images_training_rev1" / path.name).write_bytes(path.read_bytes())
+    text = "\n".join(",".join(row) for row in rows) + "\n"
+    (own / "training_solutions_rev1.csv").write_text(text)
+    assert fetch(card, tmp_path / "out", own=own).rows == 20
+    rows[5][1] = "0.5"
+    (own / "training_solutions_rev1.csv").write_text("\n".join(",".join(row) for row in rows) + "\n")
+    with pytest.raises(ImpossibleVotes):
+        fetch(card, tmp_path / "other", own=own)
 
 
 def own_card(tmp_path: Path, old: str = "", new: str = "") -> DataSet:

@@ -120,6 +120,8 @@ def fetch(
     folder = disk.make_folder(out)
     _refuse_other(dataset, folder)
     with disk.lock(folder):
+        disk.sweep(folder)
+        disk.sweep(folder / "files")
         disk.write_json(folder / CARD, recipe.to_mapping(dataset))
         if own is not None:
             files, places = _own(dataset, Path(own))
@@ -127,7 +129,9 @@ def fetch(
             files, places = _downloads(dataset, folder, url, network, progress)
         done = FetchSummary(dataset, str(out), tuple(files))
         if ingest:
-            built = build(dataset, places, folder, progress)
+            roles = [file.role for file in dataset.files]
+            digests = {role: file.sha256 for role, file in zip(roles, files, strict=True) if file.sha256}
+            built = build(dataset, places, digests, folder, progress)
             done = FetchSummary(dataset, str(out), tuple(files), built.rows, built.table, built.store, built.notes)
         disk.write_json(folder / "fetched.json", done.to_mapping())
         return done

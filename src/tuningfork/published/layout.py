@@ -16,6 +16,8 @@ from ..errors import BadCatalog, BadStore, ImpossibleVotes, LabelError
 from ..galaxy.catalog import ID_NAMES, Catalog, guess
 from ..galaxy.folder import image_format, look_through, stem
 from ..galaxy.ingest import Summary, ingest
+from ..galaxy.records import digest_of
+from ..galaxy.source import open_source
 from ..galaxy.tree import Tree
 from ..galaxy.votecolumns import find_votes
 from .archive import Allowance, is_archive, prove_gzip, unpack, wanted
@@ -36,15 +38,22 @@ class Built:
     notes: tuple[str, ...] = ()
 
 
-def build(dataset: DataSet, places: dict[Role, Path], out: Path, progress: Progress | None = None) -> Built:
+def build(
+    dataset: DataSet,
+    places: dict[Role, Path],
+    digests: dict[Role, str],
+    out: Path,
+    progress: Progress | None = None,
+) -> Built:
     """Make ``out``/catalog.parquet (layout "table") or ``out``/store of the files at ``places`` (by role).
 
     A place is a file, an archive, or the folder in which somebody has unpacked one. Archives are unpacked to
-    ``out``/unpacked. Raises :class:`~tuningfork.errors.BadStore`, :class:`~tuningfork.errors.BadCatalog`,
-    :class:`~tuningfork.errors.ImpossibleVotes`, :class:`~tuningfork.errors.LabelError` and
-    :class:`~tuningfork.errors.Unmatched`.
+    ``out``/unpacked, which may be removed afterwards. ``digests`` are the files' SHA-256, by which a store knows what
+    it was made of; a folder has none. Raises :class:`~tuningfork.errors.BadStore`,
+    :class:`~tuningfork.errors.BadCatalog`, :class:`~tuningfork.errors.ImpossibleVotes`,
+    :class:`~tuningfork.errors.LabelError` and :class:`~tuningfork.errors.Unmatched`.
     """
-    made = Makers(dataset, places, out, progress)
+    made = Makers(dataset, places, digests, out, progress)
     return {"table": made.catalogue, "pictures": made.pictures, "classes": made.classes, "hdf5": made.stack}[
         dataset.layout
     ]()
@@ -53,8 +62,15 @@ def build(dataset: DataSet, places: dict[Role, Path], out: Path, progress: Progr
 class Makers:
     """One way for each layout, which share the unpacking and the reading of tables."""
 
-    def __init__(self, dataset: DataSet, places: dict[Role, Path], out: Path, progress: Progress | None) -> None:
-        self.dataset, self.places, self.out, self.progress = dataset, places, out, progress
+    def __init__(
+        self,
+        dataset: DataSet,
+        places: dict[Role, Path],
+        digests: dict[Role, str],
+        out: Path,
+        progress: Progress | None,
+    ) -> None:
+        self.dataset, self.places, self.digests, self.out, self.progress = dataset, places, digests, out, progress
         self.notes: list[str] = []
 
     def catalogue(self) -> Built:
@@ -66,23 +82,24 @@ class Makers:
     def pictures(self) -> Built:
         """Layout "pictures": a store of pictures with the table's rows as labels."""
         labels, folder = self._labels(), self._unpacked(self._file("pictures"))
-        scale, unmatched = self.dataset.pixel_scale or None, self.dataset.unmatched
-        store = ingest(
-            folder, self.out / "store", labels=labels, unmatched=unmatched, pixel_scale=scale, progress=self.progress
-        )
-        return Built(store.n_in, store=store, notes=tuple(self.notes))
+        return self._stored(folder, "pictures", labels)
 
     def classes(self) -> Built:
         """Layout "classes": a store of pictures whose folders name their class."""
-        folder = self._unpacked(self._file("pictures"), keep_class=True)
-        scale = self.dataset.pixel_scale or None
-        store = ingest(folder, self.out / "store", pixel_scale=scale, progress=self.progress)
-        return Built(store.n_in, store=store, notes=tuple(self.notes))
+        return self._stored(self._unpacked(self._file("pictures"), keep_class=True), "pictures")
 
     def stack(self) -> Built:
         """Layout "hdf5": a store of the galaxies of a stack."""
-        scale = self.dataset.pixel_scale or None
-        store = ingest(self.places["stack"], self.out / "store", pixel_scale=scale, progress=self.progress)
+        return self._stored(self.places["stack"], "stack")
+
+    def _stored(self, place: Path, role: Role, labels: Catalog | None = None) -> Built:
+        """The store of the galaxies at ``place``, made of the file of that role."""
+        source = open_source(place, pixel_scale=self.dataset.pixel_scale or None)
+        if self.digests.get(role):  # not the times of files that may be unpacked, or fetched, anew
+            source.digest = digest_of([self.digests[role], self._file(role).members])
+        store = ingest(
+            source, self.out / "store", labels=labels, unmatched=self.dataset.unmatched, progress=self.progress
+        )
         return Built(store.n_in, store=store, notes=tuple(self.notes))
 
     def _file(self, role: Role) -> File:
@@ -96,12 +113,15 @@ class Makers:
         if not is_archive(place.name):
             raise BadStore(f"'{place}' is neither an archive (.zip, .tar, .tar.gz, .tgz) nor a folder of pictures")
         folder, most = self.out / "unpacked" / file.role, Allowance(members=file.most)
-        if folder.is_dir():
-            disk.sweep(folder)
+        for below in [folder, *(path for path in folder.rglob("*") if path.is_dir())]:
+            disk.sweep(below)
         done = unpack(place, folder, file.members or "*", keep_class=keep_class, allowance=most, progress=self.progress)
         if done.n_others:
             shown = ", ".join(done.others[:3])
             self.notes.append(f"{done.n_others:,} other files stayed inside {place.name}: {shown}, ...")
+        there = [entry.path for entry in look_through(folder)]
+        if len(there) != done.n:
+            raise BadStore(f"'{folder}' has {len(there)} files, '{place.name}' only {done.n}: remove the folder first")
         return folder
 
     def _table_file(self, file: File) -> Path:
