@@ -51,7 +51,7 @@ class Sky(Source):
 
 
 RECIPE = BaselineRecipe(
-    split=Split(validation=0.2, test=0.3), display=Display(size=16), baseline=BaselineChoice(trees=20, components=10)
+    split=Split(validation=0.2, test=0.3), baseline=BaselineChoice(side=16, trees=20, components=10)
 )
 
 
@@ -164,6 +164,7 @@ def test_too_many_components_are_cut_and_noted(tmp_path):
         ({"on": "photons"}, "'baseline.on' is 'photons'"),
         ({"on": "features"}, "features come from a model"),
         ({"model": "m"}, "features come from a model"),
+        ({"side": 4}, "'baseline.side' is 4; it must be 8 or more"),
         ({"leaf": 0}, "'baseline.leaf' is 0; it must be 1 or more"),
         ({"strength": 0.0}, "'baseline.strength' is 0"),
         ({"kind": "mlp", "balanced": True}, "an mlp has no class weights"),
@@ -225,8 +226,8 @@ def test_real_galaxies_a_tree_on_pixels_beats_the_commonest_class(tmp_path, real
             merge={"spiral": ("spiral_clockwise", "spiral_anticlockwise")}, drop=("dont_know", "merger")
         ),
         split=Split(validation=0.1, test=0.5),
-        display=Display(size=24, crop=146),
-        baseline=BaselineChoice(kind="tree", balanced=True, leaf=10),
+        display=Display(crop=146),
+        baseline=BaselineChoice(kind="tree", side=24, balanced=True, leaf=10),
     )
     done = fit(source, tmp_path / "v.parquet", recipe, labels=table, threads=1)
     found = evaluate(done.path, table, bootstrap=200).numbers

@@ -28,6 +28,7 @@ class BaselineChoice:
     kind: str = "tree"  # "tree", "forest", "mlp", "svm" or "logistic"
     on: str = "pixels"  # "pixels" (0..1), "pca" (of the pixels), or "features" (of the network `model`)
     model: str = ""  # for "features": the folder of a run or a model, or a shipped model's name
+    side: int = 32  # px: pixels are those of a picture of this side, in place of display.size
     components: int = 50  # for "pca": how many, at most as many as there are galaxies or pixels
     depth: int = 0  # of a tree, or of a forest's; 0 = until the leaves are pure or small
     leaf: int = 5  # least galaxies in a leaf
@@ -45,11 +46,11 @@ class BaselineRecipe:
 
     labels: LabelChoice = field(default_factory=LabelChoice)
     split: Split = field(default_factory=Split)
-    display: Display = field(default_factory=lambda: Display(size=32))  # for "features" the network's own is taken
+    display: Display = field(default_factory=Display)  # at baseline.side; for "features" the network's own is taken
     baseline: BaselineChoice = field(default_factory=BaselineChoice)
 
 
-_LEAST = {"components": 1, "depth": 0, "leaf": 1, "trees": 1, "hidden": 1, "epochs": 1}
+_LEAST = {"side": 8, "components": 1, "depth": 0, "leaf": 1, "trees": 1, "hidden": 1, "epochs": 1}
 
 
 def check(choice: BaselineChoice) -> None:

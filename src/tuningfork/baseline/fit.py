@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -89,21 +90,15 @@ def fit(
     for needed in ("train", part):
         if not examples.counts[needed]:
             raise SplitError(f"the {needed} part is empty: {examples.counts}; choose another part, or another split")
-    wanted = recipe.display if card is None else recipes.from_mapping(Display, card.display)
-    display = settled(source, wanted, examples.ids("train"))
-    notes = list(examples.notes)
-    if display.stretch != wanted.stretch:
-        notes.append(f"the galaxies are flux, which needs a stretch: '{display.stretch}' is taken (display.stretch)")
+    display, notes = _display(source, recipe, card, examples)
     trained = render_rows(source, examples.ids("train"), display, threads=threads, progress=progress)
     asked = trained
     if part != "train":
         asked = render_rows(source, examples.ids(part), display, threads=threads, progress=progress)
     k = len(examples.labels.names)
     pipeline, heard = learn(choice, _numbers(trained, folder, progress), examples.labels.select(trained.ids).classes)
-    notes += heard + [
-        f"no galaxy of class '{examples.labels.names[c]}' could be trained on: its probability is 0"
-        for c in sorted(set(range(k)) - set(pipeline.classes_.tolist()))
-    ]
+    unseen = [name for c, name in enumerate(examples.labels.names) if c not in pipeline.classes_]
+    notes += heard + [f"no galaxy of class '{name}' could be trained on: its probability is 0" for name in unseen]
     rows = _numbers(asked, folder, progress)
     ready = time.monotonic()
     values = probabilities(pipeline, rows, k)
@@ -111,9 +106,7 @@ def fit(
     told = _provenance(source, replace(recipe, display=display), examples, len(trained.ids), part, card, run)
     with VotesWriter(out, "classes", examples.labels.names, None, told) as writer:
         writer.write(asked.asked, asked.ra, asked.dec, values if len(values) else None, asked.rejected)
-    reasons: dict[str, int] = {}
-    for one in asked.rejected:
-        reasons[str(one.reason)] = reasons.get(str(one.reason), 0) + 1
+    reasons = dict(Counter(str(one.reason) for one in asked.rejected).most_common())
     sizes = (len(asked.asked), len(asked.ids), len(asked.rejected), len(trained.ids), len(trained.rejected))
     seconds = time.monotonic() - began
     return Baseline(str(out), told["model"]["name"], *sizes, seconds, took, tuple(notes), reasons)
@@ -124,6 +117,20 @@ def _model(choice: BaselineChoice) -> tuple[Path | None, Card | None]:
         return None, None
     folder = find_model(choice.model)
     return folder, Card.load(folder)
+
+
+def _display(
+    source: Source, recipe: BaselineRecipe, card: Card | None, examples: Examples
+) -> tuple[Display, list[str]]:
+    """How galaxies become pixels: the network's own display for features, else the recipe's; and notes for people."""
+    if card is None:
+        wanted = replace(recipe.display, size=recipe.baseline.side)
+    else:
+        wanted = recipes.from_mapping(Display, card.display)
+    display, notes = settled(source, wanted, examples.ids("train")), list(examples.notes)
+    if display.stretch != wanted.stretch:
+        notes.append(f"the galaxies are flux, which needs a stretch: '{display.stretch}' is taken (display.stretch)")
+    return display, notes
 
 
 def _numbers(rows: Rows, folder: Path | None, progress: Progress | None) -> NDArray[np.float32]:
