@@ -17,6 +17,15 @@ PUBLISHED = {
     "efficientnet_b0": 4.01,  # Tan & Le 2019: 5.29 - 1.28
     "convnext_pico": 8.53,  # timm: 9.05 - 0.51
     "s1": 9.55,
+    "s2_cnn": 1.73,  # ours, as is s4: test_classic counts each exactly
+    "night_sky": 13.98,
+    "s4_cnn": 3.56,
+    "s4_resnet": 0.70,
+    "viewpoints16": 84.29,  # 42.30 at 69 px; at 86 its parts are 56 px
+    "googlenet": 5.60,  # torchvision, with batch norm and without the auxiliary classifiers: 6.62 - 1.02
+    "inception_v3": 21.79,  # Szegedy et al. 2016: 23.83 - 2.05
+    "resnet34": 21.28,  # He et al. 2016: 21.80 - 0.51
+    "resnet50": 23.51,  # He et al. 2016: 25.56 - 2.05
 }
 
 
@@ -27,6 +36,16 @@ def test_each_has_its_published_number_of_weights_and_says_how_many_features_it_
         features = net(torch.zeros(2, 3, 86, 86))
     assert features.shape == (2, net.n_features)
     assert sum(p.numel() for p in net.parameters()) / 1e6 == pytest.approx(PUBLISHED[name], abs=0.01)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_each_takes_pictures_of_the_least_side_that_it_tells_and_refuses_smaller_ones(name):
+    least = BACKBONES[name].smallest
+    with torch.device("meta"):
+        net = make_backbone(name, 5, least).eval()
+        assert net(torch.zeros(2, 5, least, least)).shape == (2, net.n_features)
+    with pytest.raises(RecipeError, match=f"'{name}' takes pictures of {least} px or more, not of {least - 1}"):
+        make_backbone(name, 5, least - 1)
 
 
 def test_the_fine_resnet_keeps_twice_the_resolution():

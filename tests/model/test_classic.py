@@ -1,11 +1,13 @@
-"""The S1 net against its Caffe definition: shapes, weights, normalisation, pooling."""
+"""The historic nets against their definitions: shapes, weights, normalisation, pooling, maxout."""
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
-from tuningfork.model.classic import ChannelNorm, S1Net, caffe_side
+from tuningfork.model.classic import ChannelNorm, NightSkyNet, Residual, S1Net, S2Net, S4Net, S4ResNet, caffe_side
+from tuningfork.model.maxout import Maxout
 
 # weights and biases by layer, from the definition of S1: (kernel^2 * channels in / groups + 1) * channels out
 S1_PARAMETERS = {
@@ -77,3 +79,46 @@ def test_dropout_acts_in_training_only():
     assert not torch.equal(net.train()(x), net(x))
     assert torch.equal(net.eval()(x), net(x))
     assert F.relu(net(x)).equal(net(x))
+
+
+def _count(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+def test_night_sky_net_has_the_weights_of_its_description():
+    net = NightSkyNet().eval()
+    counted = [_count(layer) for layer in net.children() if _count(layer)]
+    assert counted == [
+        (25 * 3 + 1) * 32,
+        (25 * 32 + 1) * 64,
+        (9 * 64 + 1) * 128,
+        (9 * 128 + 1) * 128,
+        (128 * 4 * 4 + 1) * 512,
+        (512 + 1) * 2 * 2048,  # maxout: two maps for each of 2,048 units
+        (2048 + 1) * 2 * 2048,
+    ]
+    assert sum(counted) == _count(net) == 11_818_176
+    assert net(torch.rand(2, 3, 60, 60)).shape == (2, 2048)
+
+
+@pytest.mark.parametrize(("make", "total"), [(S2Net, 1_141_952), (S4Net, 2_384_992), (S4ResNet, 695_904)])
+def test_the_nets_of_our_choice_have_the_weights_that_they_tell(make, total):
+    assert _count(make()) == total
+    bands = make().state_dict()[next(iter(make().state_dict()))].shape[1]
+    assert make().eval()(torch.rand(2, bands, 64, 64)).shape == (2, make.n_features)
+
+
+def test_a_residual_block_without_its_two_convolutions_is_its_short_cut():
+    block = Residual(4, 4).eval()
+    nn.init.zeros_(block.norm2.weight)
+    x = torch.rand(2, 4, 6, 6)
+    assert torch.equal(block(x), x)
+    assert Residual(4, 6, 2)(torch.rand(2, 4, 7, 7)).shape == (2, 6, 4, 4)
+
+
+def test_maxout_is_the_largest_of_its_maps_and_convex():
+    layer, x, y = Maxout(5, 3, pieces=4), torch.randn(7, 5), torch.randn(7, 5)
+    weight, bias = layer.linear.weight.reshape(3, 4, 5), layer.linear.bias.reshape(3, 4)
+    expected = (torch.einsum("upc,nc->nup", weight, x) + bias).max(dim=2).values
+    torch.testing.assert_close(layer(x), expected)
+    assert (layer((x + y) / 2) <= (layer(x) + layer(y)) / 2 + 1e-6).all()  # float32

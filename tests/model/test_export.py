@@ -15,7 +15,17 @@ from tuningfork.model.card import Card, find_onnx, load_golden
 
 @pytest.mark.parametrize(
     ("backbone", "head", "size"),
-    [("s1", "dirichlet", 21), ("mobilenetv4_small", "classes", 32), ("s1", "fractions", 8)],
+    [
+        ("s1", "dirichlet", 21),
+        ("mobilenetv4_small", "classes", 32),
+        ("s1", "fractions", 8),
+        ("s2_cnn", "sigmoid", 16),
+        ("night_sky", "classes", 36),
+        ("s4_cnn", "classes", 8),
+        ("s4_resnet", "classes", 9),
+        ("viewpoints16", "classes", 56),
+        ("googlenet", "classes", 32),
+    ],
 )
 def test_engines_repeat_torch(make_card, make_net, make_images, tmp_path, backbone, head, size):
     link = "divisive" if head == "fractions" else "softmax"

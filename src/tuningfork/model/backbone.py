@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from ..errors import MissingExtra, RecipeError
-from .classic import S1Net
+from .classic import NightSkyNet, S1Net, S2Net, S4Net, S4ResNet, Viewpoints16
 
 _kept: list[Any] = []  # the shim's library, which unregisters its operators when it is dropped
 
@@ -58,6 +58,16 @@ def _resnet18_fine(n_bands: int, size: int) -> nn.Module:
     return net
 
 
+def _googlenet(n_bands: int, size: int) -> nn.Module:
+    """torchvision's, as timm has none."""
+    _timm()  # torchvision as it can be had here
+    net = importlib.import_module("torchvision.models").googlenet(weights=None, aux_logits=False, init_weights=False)
+    if n_bands != 3:
+        net.conv1.conv = nn.Conv2d(n_bands, 64, 7, stride=2, padding=3, bias=False)
+    net.fc, net.dropout, net.n_features = nn.Identity(), nn.Identity(), 1024
+    return net
+
+
 @dataclass(frozen=True)
 class Backbone:
     """One entry of :data:`BACKBONES`: how to build it, and whether training it in bf16 pays on a CPU.
@@ -65,12 +75,13 @@ class Backbone:
     ``build(n_bands, size)`` gives a module from float32 (N, n_bands, size, size) to features (N, n_features), with that
     number as its attribute ``n_features``. ``bf16``: training under bf16 autocast on a CPU is quicker than in float32
     (1.2-2.4x where the time goes into dense products); where it goes into small depthwise convolutions, whose backward
-    pass is slow in bf16, it takes about twice as long.
+    pass is slow in bf16, it takes about twice as long. ``smallest``: the least side of a picture that it takes, px.
     """
 
     build: Callable[[int, int], nn.Module]
     bf16: bool
     note: str
+    smallest: int = 8
 
 
 BACKBONES: dict[str, Backbone] = {
@@ -82,15 +93,40 @@ BACKBONES: dict[str, Backbone] = {
         _from_timm("mobilenetv4_conv_small"), False, "Qin et al. 2024; 2.5 M weights; the quickest to train and to run"
     ),
     "efficientnet_b0": Backbone(_from_timm("efficientnet_b0"), False, "Tan & Le 2019; 4.0 M weights"),
-    "convnext_pico": Backbone(_from_timm("convnext_pico"), True, "Liu et al. 2022; 8.5 M weights"),
+    "convnext_pico": Backbone(_from_timm("convnext_pico"), True, "Liu et al. 2022; 8.5 M weights", 32),
     "s1": Backbone(S1Net, True, "convnet-galaxies (Caffe, 2014); 9.6 M weights at 86 px"),
+    "s2_cnn": Backbone(S2Net, True, "after Galaxy Classification (Keras); 1.1 M weights at 64 px"),
+    "night_sky": Backbone(
+        NightSkyNet, True, "Night Sky Net (Keras), with maxout; 11.8 M weights at 60 px", NightSkyNet.smallest
+    ),
+    "s4_cnn": Backbone(S4Net, True, "after GZ2_project (TensorFlow); 2.4 M weights at 64 px"),
+    "s4_resnet": Backbone(S4ResNet, True, "after GZ2_project (TensorFlow); a ResNet of 14 layers, 0.7 M weights"),
+    "viewpoints16": Backbone(
+        Viewpoints16,
+        True,
+        "Dieleman et al. 2015, winner of the Galaxy Challenge; 42.3 M weights at 69 px",
+        Viewpoints16.smallest,
+    ),
+    "googlenet": Backbone(_googlenet, True, "Szegedy et al. 2015, with batch norm; 5.6 M weights", 32),
+    "inception_v3": Backbone(
+        _from_timm("inception_v3"), True, "Szegedy et al. 2016; 21.8 M weights; 75 px or more", 75
+    ),
+    "resnet34": Backbone(_from_timm("resnet34"), True, "He et al. 2016; 21.3 M weights"),
+    "resnet50": Backbone(_from_timm("resnet50"), True, "He et al. 2016; 23.5 M weights"),
 }
 
 
 def make_backbone(name: str, n_bands: int, size: int) -> nn.Module:
-    """A backbone of :data:`BACKBONES` with random weights; raises :class:`RecipeError` that names the nearest."""
+    """A backbone of :data:`BACKBONES` with random weights; raises :class:`RecipeError` that names the nearest.
+
+    So does a picture smaller than the network takes.
+    """
     if name not in BACKBONES:
         near = difflib.get_close_matches(name, BACKBONES, 1)
         hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(BACKBONES)}"
         raise RecipeError(f"no backbone is called '{name}': {hint}")
+    if size < BACKBONES[name].smallest:
+        raise RecipeError(
+            f"'{name}' takes pictures of {BACKBONES[name].smallest} px or more, not of {size}: set display.size"
+        )
     return BACKBONES[name].build(n_bands, size)
