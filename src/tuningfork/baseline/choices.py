@@ -14,7 +14,7 @@ from ..recipe import nearest
 KINDS = {
     "tree": "decision tree",
     "forest": "random forest",
-    "mlp": "network of one hidden layer",
+    "mlp": "MLP",
     "svm": "linear SVM",
     "logistic": "logistic regression",
 }
@@ -33,7 +33,7 @@ class BaselineChoice:
     depth: int = 0  # of a tree, or of a forest's; 0 = until the leaves are pure or small
     leaf: int = 5  # least galaxies in a leaf
     trees: int = 200  # of a forest
-    hidden: int = 100  # units of the hidden layer
+    hidden: int = 100  # units of the mlp's one hidden layer
     epochs: int = 100  # of the mlp, at most; iterations of svm and logistic are 20 times as many
     strength: float = 1.0  # C of svm and logistic (large = little regularisation); alpha of the mlp is 1e-4 / C
     balanced: bool = False  # weigh classes by N / (K n_k); not for the mlp, which has no such weights
