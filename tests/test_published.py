@@ -445,6 +445,27 @@ def test_a_fetch_that_dies_anywhere_ends_as_an_undisturbed_one(
             assert content(out) == calm, point
 
 
+def test_what_a_killed_run_left_is_swept(tmp_path: Path, connect: Callable[..., Network]) -> None:
+    files = files_of(find_dataset("efigi"))
+    left = [tmp_path / "out" / p / ".part-0123456789ab.tgz" for p in ("", "files", "unpacked/pictures")]
+    with Liar(serve(files)) as liar:
+        card = as_served(find_dataset("efigi"), files)
+        fetch(card, tmp_path / "out", url=liar.url, network=connect(liar.url))
+        for path in left:
+            path.write_bytes(b"torn")
+        fetch(card, tmp_path / "out", url=liar.url, network=connect(liar.url))
+    assert not any(path.exists() for path in left)
+
+
+def test_a_table_that_was_cut_is_told(tmp_path: Path) -> None:
+    data = files_of(find_dataset("gz1"))["GalaxyZoo1_DR_table2.csv.gz"]
+    (tmp_path / "own").mkdir()
+    for whole in (data[:-9], data[: len(data) // 2]):
+        (tmp_path / "own" / "GalaxyZoo1_DR_table2.csv.gz").write_bytes(whole)
+        with pytest.raises(BadStore, match="cut or broken"):
+            fetch("gz1", tmp_path / "out", own=tmp_path / "own")
+
+
 def test_what_was_unpacked_may_be_removed(tmp_path: Path, connect: Callable[..., Network]) -> None:
     files = files_of(find_dataset("efigi"))
     card = as_served(find_dataset("efigi"), files)
@@ -828,10 +849,11 @@ def test_bombs_are_refused_within_their_budget(tmp_path: Path) -> None:
 def test_a_zip_that_lies_about_a_size_is_refused(tmp_path: Path) -> None:
     data = bytearray(zipped({"a.png": bytes(5000)}))
     at = data.rfind(b"PK\x01\x02")
-    data[at + 24 : at + 28] = struct.pack("<I", 100)  # the uncompressed size in the table of contents
-    (tmp_path / "a.zip").write_bytes(data)
-    with pytest.raises(BadStore):
-        unpack(tmp_path / "a.zip", tmp_path / "out")
+    for size in (100, 6000):
+        data[at + 24 : at + 28] = struct.pack("<I", size)  # the uncompressed size in the table of contents
+        (tmp_path / "a.zip").write_bytes(data)
+        with pytest.raises(BadStore):
+            unpack(tmp_path / "a.zip", tmp_path / "out")
     assert not list((tmp_path / "out").rglob("*.png"))
 
 
@@ -842,11 +864,11 @@ def test_a_hundred_thousand_members_are_refused_at_once(tmp_path: Path) -> None:
         for i in range(100_000)
     )
     local = struct.pack("<4sHHHHHIIIHH", b"PK\x03\x04", 20, 0, 0, 0, 33, 0, 0, 0, 10, 0) + b"%010d" % 0
-    for count in (0xFFFF, 3):  # truly too many for the field; and a lie
+    for count, told in ((0xFFFF, "members"), (3, "table of contents")):  # truly too many for the field; and a lie
         end = struct.pack("<4sHHHHIIH", b"PK\x05\x06", 0, 0, count, count, len(central), len(local), 0)
         (tmp_path / "a.zip").write_bytes(local + central + end)
         began = time.monotonic()
-        with pytest.raises(BadStore, match="refused"):
+        with pytest.raises(BadStore, match=told):
             unpack(tmp_path / "a.zip", tmp_path / "out", allowance=SMALL)
         assert time.monotonic() - began < 1.0
     block = tarfile.TarInfo("a.png").tobuf()
@@ -859,9 +881,17 @@ def test_a_hundred_thousand_members_are_refused_at_once(tmp_path: Path) -> None:
 
 def test_a_tar_header_cannot_fill_the_memory(tmp_path: Path) -> None:
     entry = tarfile.TarInfo("x")
-    entry.type, entry.size = tarfile.XHDTYPE, 1 << 30
-    (tmp_path / "a.tar").write_bytes(entry.tobuf() + bytes(4096))
-    with pytest.raises(BadStore, match=r"claims|broken|cut"):
+    entry.type, entry.size = tarfile.XHDTYPE, 20 << 20
+    (tmp_path / "a.tar").write_bytes(entry.tobuf() + bytes(20 << 20) + tarred({"a.png": b"x"}, "w"))
+    with pytest.raises(BadStore, match="header of it claims"):
+        unpack(tmp_path / "a.tar", tmp_path / "out")
+
+
+def test_a_broken_header_is_not_taken_for_the_end(tmp_path: Path) -> None:
+    data = bytearray(tarred({"a.png": b"x" * 600, "b.png": b"y" * 600}, "w"))
+    data[1536 + 150] ^= 1  # the checksum of the second header
+    (tmp_path / "a.tar").write_bytes(data)
+    with pytest.raises(BadStore, match="broken"):
         unpack(tmp_path / "a.tar", tmp_path / "out")
 
 
