@@ -20,10 +20,10 @@ Choice = TypeVar("Choice")
 def from_mapping(cls: type[Choice], mapping: Mapping[str, Any], where: str = "") -> Choice:
     """Build the frozen dataclass ``cls`` from a mapping of its field names; absent keys keep their defaults.
 
-    Fields may be str, int, float, bool, tuples of those, ``dict[str, tuple[str, ...]]``, or dataclasses of the same
-    kind (a TOML table). An integer is taken for a float, nothing else is converted. Unknown keys and values of another
-    type raise :class:`RecipeError`, which gives the dotted key, the value, and the nearest key that exists. No key
-    names Python code.
+    Fields may be str, int, float, bool, tuples of those, ``dict[str, tuple[str, ...]]``, dataclasses of the same kind
+    (a TOML table), or tuples of such dataclasses (a TOML array of tables). An integer is taken for a float,
+    nothing else is converted. Unknown keys and values of another type raise :class:`RecipeError`, which gives the
+    dotted key, the value, and the nearest key that exists. No key names Python code.
     """
     hints = typing.get_type_hints(cls)
     names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
@@ -49,6 +49,8 @@ def _fit(hint: Any, value: Any, dotted: str) -> Any:
     """``value`` as the type of the field it is for, or a RecipeError."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if dataclasses.is_dataclass(hint):
+        if isinstance(value, typing.cast(type, hint)):
+            return value
         if not isinstance(value, Mapping):
             raise RecipeError(f"'{dotted}' is a table of choices, not {value!r}")
         return from_mapping(typing.cast(type, hint), value, f"{dotted}.")
@@ -65,7 +67,8 @@ def _fit(hint: Any, value: Any, dotted: str) -> Any:
         kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
         if len(kinds) != len(value):
             raise RecipeError(f"'{dotted}' takes {len(kinds)} values, not {value!r}")
-        return tuple(_fit(kind, one, dotted) for kind, one in zip(kinds, value, strict=True))
+        tables = [f"{dotted}[{n}]" if dataclasses.is_dataclass(kind) else dotted for n, kind in enumerate(kinds)]
+        return tuple(_fit(kind, one, name) for kind, one, name in zip(kinds, value, tables, strict=True))
     if origin is dict and isinstance(value, Mapping):
         return {str(key): _fit(arguments[1], one, f"{dotted}.{key}") for key, one in value.items()}
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
@@ -112,13 +115,21 @@ def dump(choice: Any) -> str:
     return "\n".join(lines).strip() + "\n"
 
 
-def _dump_table(mapping: Mapping[str, Any], name: str, lines: list[str]) -> None:
+def _dump_table(mapping: Mapping[str, Any], name: str, lines: list[str], brackets: str = "[]") -> None:
     if name:
-        lines += ["", f"[{name}]"]
-    lines += [f"{_key(k)} = {_value(v)}" for k, v in mapping.items() if v is not None and not isinstance(v, Mapping)]
+        lines += ["", f"{brackets[: len(brackets) // 2]}{name}{brackets[len(brackets) // 2 :]}"]
+    lines += [f"{_key(k)} = {_value(v)}" for k, v in mapping.items() if v is not None and not _tables(v)]
     for key, value in mapping.items():
-        if isinstance(value, Mapping):
-            _dump_table(value, f"{name}.{_key(key)}" if name else _key(key), lines)
+        for table in _tables(value):
+            dotted = f"{name}.{_key(key)}" if name else _key(key)
+            _dump_table(table, dotted, lines, "[]" if table is value else "[[]]")
+
+
+def _tables(value: Any) -> list[Mapping[str, Any]]:
+    """The tables that a value is written as: itself, the members of an array of tables, or none."""
+    if isinstance(value, Mapping):
+        return [value]
+    return value if isinstance(value, list) and value and isinstance(value[0], Mapping) else []
 
 
 def _key(key: str) -> str:

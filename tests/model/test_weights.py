@@ -264,3 +264,37 @@ def test_a_card_cannot_claim_memory(save_model, forge):
     card = dataclasses.replace(Card.load(folder), display={"size": 4096})
     with pytest.raises(BadWeights, match=r"'backbone.fc4.weight'.*not torch.float32 \(500, 33817088\)"):
         weights._filled(card, state)  # 68 GB, were it allocated
+
+
+def test_a_pretrained_backbone_fits_by_name_or_every_difference_is_listed(make_card, make_net, tmp_path):
+    net, path = make_net(make_card(backbone="resnet18", size=32)), tmp_path / "imagenet.safetensors"
+    state = {key: torch.full_like(value, 0.5).contiguous() for key, value in net.backbone.state_dict().items()}
+    path.write_bytes(safetensors.torch.save({**state, "fc.weight": torch.ones(10, 512), "fc.bias": torch.ones(10)}))
+    assert sorted(weights.load_backbone(net, path)) == ["fc.bias", "fc.weight"]
+    assert all(torch.equal(value, state[key]) for key, value in net.backbone.state_dict().items())
+    assert not (net.last.weight == 1).any()
+
+    del state["layer1.0.bn1.weight"]
+    state |= {"conv1.weight": torch.ones(64, 3, 7, 7), "layer9.weight": torch.ones(1)}
+    path.write_bytes(safetensors.torch.save(state))
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    with pytest.raises(BadWeights) as error:
+        weights.load_backbone(net, path)
+    for said in (
+        "of 2 bands in 3: missing 'layer1.0.bn1.weight'; unexpected 'layer9.weight'; 'conv1.weight' is torch.float32 "
+        "(64, 3, 7, 7), not torch.float32 (64, 2, 7, 7)",
+        "https://huggingface.co/timm/resnet18.a1_in1k",
+    ):
+        assert said in str(error.value)
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+
+
+def test_where_pretrained_weights_can_be_had_is_told(make_card, make_net, tmp_path):
+    net = make_net(make_card(backbone="resnet18", size=32))
+    with pytest.raises(BadWeights, match=r"no file of pretrained weights.*timm/resnet18\.a1_in1k"):
+        weights.load_backbone(net, tmp_path / "absent.safetensors")
+    with pytest.raises(BadWeights, match="no ImageNet weights of 's1'"):
+        weights.load_backbone(make_net(make_card()), tmp_path / "absent.safetensors")
+    (tmp_path / "page.html").write_text("<html>503 Service Unavailable</html>")
+    with pytest.raises(BadWeights, match="is no safetensors file"):
+        weights.load_backbone(net, tmp_path / "page.html")

@@ -251,7 +251,7 @@ def test_what_cannot_be_trained_is_refused(tiny: ModuleType, tmp_path: Path) -> 
         (LabelError, "of one class", tiny.make_sky(kinds=[0] * 30), {}, None),
         (SplitError, "validation part", tiny.make_sky(4), {"split.method": "hash", "split.validation": 1e-6}, None),
         (RecipeError, "split.validation", tiny.make_sky(), {"split.validation": 0.0}, None),
-        (RecipeError, "resnet18", tiny.make_sky(), {"model.backbone": "resnet"}, None),
+        (RecipeError, "resnet18", tiny.make_sky(), {"model.backbone": "resnet1"}, None),
         (RecipeError, "'adamw'", tiny.make_sky(), {"train.optimizer": "adam"}, None),
         (RecipeError, "cross_entropy", tiny.make_sky(), {"train.loss": "dirichlet"}, None),
         (RecipeError, "model.head", tiny.make_sky(), {"model.head": "dirichlet"}, None),

@@ -131,7 +131,7 @@ def test_a_temperature_is_found_again() -> None:
 
 def test_mirrors_are_refused_only_where_they_confuse() -> None:
     both = ("elliptical", "spiral_clockwise", "spiral_anticlockwise")
-    with pytest.raises(RecipeError, match=r"spiral_clockwise.*augment.flip = false"):
+    with pytest.raises(RecipeError, match=r"spiral_clockwise.*augment.flip=false"):
         check_mirrors(choose(), both)
     check_mirrors(choose(augment__flip=False), both)
     check_mirrors(choose(), ("elliptical", "spiral"))

@@ -76,24 +76,39 @@ class Backbone:
     number as its attribute ``n_features``. ``bf16``: training under bf16 autocast on a CPU is quicker than in float32
     (1.2-2.4x where the time goes into dense products); where it goes into small depthwise convolutions, whose backward
     pass is slow in bf16, it takes about twice as long. ``smallest``: the least side of a picture that it takes, px.
+    ``imagenet``: the repository on huggingface.co of timm's own choice of ImageNet weights; "" where there are none as
+    safetensors (torchvision publishes GoogLeNet's as a pickle, which is not read here).
     """
 
     build: Callable[[int, int], nn.Module]
     bf16: bool
     note: str
     smallest: int = 8
+    imagenet: str = ""
 
 
 BACKBONES: dict[str, Backbone] = {
-    "resnet18": Backbone(_from_timm("resnet18"), True, "He et al. 2016; 11.2 M weights"),
+    "resnet18": Backbone(
+        _from_timm("resnet18"), True, "He et al. 2016; 11.2 M weights", imagenet="timm/resnet18.a1_in1k"
+    ),
     "resnet18_fine": Backbone(
-        _resnet18_fine, True, "resnet18 without its max-pool: finer maps for small inputs, 4x the products"
+        _resnet18_fine,
+        True,
+        "resnet18 without its max-pool: finer maps for small inputs, 4x the products",
+        imagenet="timm/resnet18.a1_in1k",
     ),
     "mobilenetv4_small": Backbone(
-        _from_timm("mobilenetv4_conv_small"), False, "Qin et al. 2024; 2.5 M weights; the quickest to train and to run"
+        _from_timm("mobilenetv4_conv_small"),
+        False,
+        "Qin et al. 2024; 2.5 M weights; the quickest to train and to run",
+        imagenet="timm/mobilenetv4_conv_small.e2400_r224_in1k",
     ),
-    "efficientnet_b0": Backbone(_from_timm("efficientnet_b0"), False, "Tan & Le 2019; 4.0 M weights"),
-    "convnext_pico": Backbone(_from_timm("convnext_pico"), True, "Liu et al. 2022; 8.5 M weights", 32),
+    "efficientnet_b0": Backbone(
+        _from_timm("efficientnet_b0"), False, "Tan & Le 2019; 4.0 M weights", imagenet="timm/efficientnet_b0.ra_in1k"
+    ),
+    "convnext_pico": Backbone(
+        _from_timm("convnext_pico"), True, "Liu et al. 2022; 8.5 M weights", 32, "timm/convnext_pico.d1_in1k"
+    ),
     "s1": Backbone(S1Net, True, "convnet-galaxies (Caffe, 2014); 9.6 M weights at 86 px"),
     "s2_cnn": Backbone(S2Net, True, "after Galaxy Classification (Keras); 1.1 M weights at 64 px"),
     "night_sky": Backbone(
@@ -109,10 +124,14 @@ BACKBONES: dict[str, Backbone] = {
     ),
     "googlenet": Backbone(_googlenet, True, "Szegedy et al. 2015, with batch norm; 5.6 M weights", 32),
     "inception_v3": Backbone(
-        _from_timm("inception_v3"), True, "Szegedy et al. 2016; 21.8 M weights; 75 px or more", 75
+        _from_timm("inception_v3"), True, "Szegedy et al. 2016; 21.8 M weights", 75, "timm/inception_v3.tv_in1k"
     ),
-    "resnet34": Backbone(_from_timm("resnet34"), True, "He et al. 2016; 21.3 M weights"),
-    "resnet50": Backbone(_from_timm("resnet50"), True, "He et al. 2016; 23.5 M weights"),
+    "resnet34": Backbone(
+        _from_timm("resnet34"), True, "He et al. 2016; 21.3 M weights", imagenet="timm/resnet34.a1_in1k"
+    ),
+    "resnet50": Backbone(
+        _from_timm("resnet50"), True, "He et al. 2016; 23.5 M weights", imagenet="timm/resnet50.a1_in1k"
+    ),
 }
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from .. import disk
 from ..errors import BadWeights, RecipeError
+from .backbone import BACKBONES
 from .card import GOLDEN, GOLDEN_ATOL, GOLDEN_RTOL, ONNX, WEIGHTS, Card, load_golden
 from .net import AnswerNet, GalaxyNet, net_from_card
 
@@ -88,6 +89,50 @@ def load(folder: str | Path) -> tuple[GalaxyNet, Card]:
     return net, card
 
 
+def load_backbone(net: GalaxyNet, path: str | Path) -> list[str]:
+    """Fill the backbone of ``net`` from a safetensors file of pretrained weights, as timm and torchvision name them.
+
+    Every tensor of the backbone must be there by name, shape and type, and the file may hold nothing else but a last
+    layer of its own and auxiliary classifiers, whose names are returned. Raises :class:`BadWeights` that lists all
+    differences, or, where there is no such file, says where one can be had.
+    """
+    path, net_state = Path(path), net.backbone.state_dict()
+    if not path.is_file():
+        raise BadWeights(f"'{path}' is no file of pretrained weights: {_where(net.backbone_name)}")
+    size = sum(t.numel() * t.element_size() for t in net_state.values())
+    if path.stat().st_size > 4 * size + _LARGEST_HEADER:
+        raise BadWeights(f"'{path}' has {path.stat().st_size} bytes, a '{net.backbone_name}' needs {size}")
+    state = _tensors(path.read_bytes(), path)
+    left = [key for key in state if key not in net_state and key.startswith(_CLASSIFIERS)]
+    wrong = _differences(
+        {key: value for key, value in state.items() if key not in left},
+        {key: (tuple(value.shape), value.dtype) for key, value in net_state.items()},
+    )
+    if wrong:
+        raise BadWeights(
+            f"'{path}' does not fit the backbone '{net.backbone_name}' of {len(net.bands)} bands in {len(wrong)}: "
+            f"{'; '.join(wrong[:500])}. {_where(net.backbone_name)}"
+        )
+    net.backbone.load_state_dict({key: state[key] for key in net_state}, strict=True)
+    return left
+
+
+_CLASSIFIERS = ("fc.", "classifier.", "head.fc.", "AuxLogits.", "aux1.", "aux2.")
+
+
+def _where(backbone: str) -> str:
+    """What to do for ImageNet weights of a backbone."""
+    repository = BACKBONES[backbone].imagenet
+    if not repository:
+        return (
+            f"no ImageNet weights of '{backbone}' are published as safetensors: begin at random or at a model (start)"
+        )
+    return (
+        f"ImageNet weights of '{backbone}', for three bands, are model.safetensors of https://huggingface.co/"
+        f"{repository}: fetch it where the network allows, and give its path as model.pretrained"
+    )
+
+
 def _completed(net: GalaxyNet, card: Card, digest: str) -> Card:
     """The card with what the network knows; refuses one that tells of another network."""
     pairs = {
@@ -143,6 +188,11 @@ def _read(path: Path, card: Card) -> dict[str, Tensor]:
         raise BadWeights(f"'{path}' cannot be read: {error.strerror or error}") from error
     if disk.sha256(data) != card.digest:
         raise BadWeights(f"'{path}' is not the file that its card tells of (SHA-256 differs): fetch or train it again")
+    return _tensors(data, path)
+
+
+def _tensors(data: bytes, path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file's bytes."""
     try:
         return {key: tensor.clone() for key, tensor in safetensors.torch.load(data).items()}
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
@@ -160,12 +210,7 @@ def _filled(card: Card, state: dict[str, Tensor]) -> GalaxyNet:
         key: (tuple(tensor.shape), _stored_type(key, tensor, card.precision))
         for key, tensor in net.state_dict().items()
     }
-    wrong = [f"missing '{key}'" for key in wanted if key not in state]
-    wrong += [f"unexpected '{key}'" for key in state if key not in wanted]
-    for key, (shape, dtype) in wanted.items():
-        if key in state and (tuple(state[key].shape), state[key].dtype) != (shape, dtype):
-            wrong.append(f"'{key}' is {state[key].dtype} {tuple(state[key].shape)}, not {dtype} {shape}")
-    if wrong:
+    if wrong := _differences(state, wanted):
         more = f"; and {len(wrong) - 500} more" if len(wrong) > 500 else ""
         raise BadWeights(
             f"the weights of '{card.name}' do not fit their card in {len(wrong)}: {'; '.join(wrong[:500])}{more}"
@@ -174,6 +219,16 @@ def _filled(card: Card, state: dict[str, Tensor]) -> GalaxyNet:
     net.load_state_dict(full, strict=True, assign=True)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return net.eval()
+
+
+def _differences(state: dict[str, Tensor], wanted: dict[str, tuple[tuple[int, ...], torch.dtype]]) -> list[str]:
+    """In what tensors differ from the shapes and types that are wanted by name, one line each."""
+    wrong = [f"missing '{key}'" for key in wanted if key not in state]
+    wrong += [f"unexpected '{key}'" for key in state if key not in wanted]
+    for key, (shape, dtype) in wanted.items():
+        if key in state and (tuple(state[key].shape), state[key].dtype) != (shape, dtype):
+            wrong.append(f"'{key}' is {state[key].dtype} {tuple(state[key].shape)}, not {dtype} {shape}")
+    return wrong
 
 
 def _stored_type(key: str, tensor: Tensor, precision: str) -> torch.dtype:

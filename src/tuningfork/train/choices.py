@@ -13,6 +13,7 @@ from ..errors import RecipeError
 from ..galaxy.display import Display
 from ..galaxy.labels import LabelChoice
 from ..recipe import nearest
+from .stages import Stage, check_stages
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class ModelChoice:
     head: str = "auto"  # "auto" (by the labels), "classes", "sigmoid", "dirichlet" or "fractions"
     link: str = "softmax"  # of a fractions head: "softmax" or "divisive"
     name: str = ""  # of the model, on its card; "" = the run folder's
+    pretrained: str = ""  # a safetensors file from which the backbone starts; "" = random weights
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,8 @@ class TrainRecipe:
     augment: Augment = field(default_factory=Augment)
     model: ModelChoice = field(default_factory=ModelChoice)
     train: Train = field(default_factory=Train)
+    start: str = ""  # a model (folder, run folder or name) whose weights it starts from; "" = random weights
+    stages: tuple[Stage, ...] = ()  # rounds of unfreezing, one after the other; none = all weights learn all the time
 
 
 STORAGE = ("train.save_minutes", "train.save_steps", "train.memory_gb")
@@ -118,6 +122,7 @@ def check(recipe: TrainRecipe) -> None:
     if recipe.split.validation == 0:
         raise RecipeError("'split.validation' is 0, but the best epoch is chosen on validation galaxies: give 0.1, say")
     augmentation.check(recipe.augment)
+    check_stages(recipe.stages, train.epochs, train.patience)
 
 
 def check_mirrors(recipe: TrainRecipe, names: tuple[str, ...]) -> None:

@@ -25,7 +25,7 @@ from .prepare import Joined
 from .state import Progress, refuse_differences
 
 SUMMARY = "run.json"
-_CLERKS = ("epoch", "step", "rate", "skipped", "seconds")  # entries of the history that do not judge
+_CLERKS = ("epoch", "step", "rate", "skipped", "seconds", "stage")  # entries of the history that do not judge
 GALAXIES = 4  # in the golden pair
 _SILENT = ("epoch", "seconds", "step", "rate", "skipped")  # of an epoch's numbers, not told in one line
 
@@ -172,7 +172,7 @@ def finish(
             "unlabelled": joined.n_unlabelled,
             "skipped_steps": len(progress.skipped),
             "seconds": round(progress.seconds, 1),
-            "recipe": {key: identity["recipe"][key] for key in ("augment", "model", "train")},
+            "recipe": {key: identity["recipe"][key] for key in ("augment", "model", "train", "start", "stages")},
             "torch": progress.torch,
         },
     }

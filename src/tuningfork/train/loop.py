@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from .judge import is_better, judge, outputs
 from .logs import write_csv
 from .prepare import Say, join
 from .run import Run, identity_of, start
+from .stages import set_training
 from .state import Progress
 from .steady import memory_told, mixed, steady, stop_asked
 
@@ -61,6 +63,7 @@ def fit(
             train, now = recipe.train, run.state.progress  # of a stored state, if there was one
             while len(now.history) < train.epochs and not _exhausted(now, train):
                 epoch = len(now.history)
+                run.enter(epoch)
                 for rows in run.batches(epoch)[now.step - epoch * run.steps :]:  # rows: (batch * accumulate,)
                     _step(run, rows)
                     run.tell(progress)
@@ -84,11 +87,12 @@ def _step(run: Run, rows: NDArray[np.int64]) -> None:
     torch.manual_seed(mixed(train.seed, now.step))  # dropout
     generator = torch.Generator().manual_seed(mixed(train.seed, now.step) ^ 1)  # views
     epochs = now.step / run.steps
-    for group in run.optimizer.param_groups:
-        group["lr"] = learning_rate(epochs, train)
+    rate = rate_at(epochs, run.recipe, now.stage)
+    for group in run.state.optimizer.param_groups:
+        group["lr"] = rate
     statistics = [buffer.clone() for buffer in net.buffers()]
-    net.train()
-    run.optimizer.zero_grad()
+    set_training(net, run.stage)
+    run.state.optimizer.zero_grad()
     losses = []
     for some in np.array_split(rows, min(train.accumulate, len(rows))):
         pictures = run.caches[0].batch(some).to(run.device)  # (n, C, M, M) uint8
@@ -100,11 +104,11 @@ def _step(run: Run, rows: NDArray[np.int64]) -> None:
     norm = torch.nn.utils.clip_grad_norm_(net.parameters(), train.clip or math.inf)
     now.step += 1
     if bool(loss.isfinite().all()) and bool(norm.isfinite()):
-        run.optimizer.step()
+        run.state.optimizer.step()
         run.state.average.update(now.step - 1)
         now.in_a_row = 0
         now.losses, now.galaxies = now.losses + float(loss.double().sum()), now.galaxies + len(rows)
-        run.curves.add(now.step, {"train/loss": float(loss.mean()), "train/rate": learning_rate(epochs, train)})
+        run.curves.add(now.step, {"train/loss": float(loss.mean()), "train/rate": rate})
         return
     for buffer, before in zip(net.buffers(), statistics, strict=True):
         buffer.copy_(before)
@@ -138,9 +142,10 @@ def _end_epoch(run: Run, numbers: dict[str, float]) -> None:
     entry = {
         "epoch": len(now.history) + 1,
         "step": now.step,
-        "rate": learning_rate(now.step / run.steps, train),
+        "rate": rate_at(now.step / run.steps, run.recipe, now.stage),
         "train_loss": now.losses / max(now.galaxies, 1),
         **{("validation_loss" if k == "loss" else k): v for k, v in numbers.items()},
+        **({"stage": now.stage + 1} if run.recipe.stages else {}),
         "skipped": len(now.skipped),
         "seconds": round(now.seconds, 1),
     }
@@ -157,6 +162,17 @@ def _end_epoch(run: Run, numbers: dict[str, float]) -> None:
 def _exhausted(now: Progress, train: Train) -> bool:
     """Whether patience has run out."""
     return bool(train.patience and now.best and len(now.history) - now.best["epoch"] >= train.patience)
+
+
+def rate_at(epochs: float, recipe: TrainRecipe, stage: int) -> float:
+    """The rate after ``epochs`` of a run that is in this stage: its factor times :func:`learning_rate` within it.
+
+    Every stage warms up and falls as if it were a run of its own; without stages the run is one.
+    """
+    if not recipe.stages:
+        return learning_rate(epochs, recipe.train)
+    begun, own = sum(one.epochs for one in recipe.stages[:stage]), recipe.stages[stage]
+    return own.rate * learning_rate(epochs - begun, replace(recipe.train, epochs=own.epochs))
 
 
 def learning_rate(epochs: float, train: Train) -> float:

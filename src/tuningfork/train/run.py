@@ -13,7 +13,7 @@ import lightning_fabric
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from .. import disk
 from .. import recipe as recipes
@@ -30,7 +30,9 @@ from .choices import STORAGE, Train, TrainRecipe, check_mirrors
 from .finish import draft_card
 from .logs import Curves
 from .objective import Objective, choose_head, choose_loss, make_objective, strata, targets_of
+from .origin import begin
 from .prepare import Joined, Say, render_parts, settle
+from .stages import Stage, free, stage_at
 from .steady import mixed
 
 
@@ -50,7 +52,6 @@ class Run:
     objective: Objective
     fabric: Any
     module: Any  # the net as Fabric runs it
-    optimizer: torch.optim.Optimizer
     state: states.TrainState
     curves: Curves
     saved: tuple[float, int]  # when (monotonic seconds), and at which step
@@ -78,6 +79,18 @@ class Run:
         train = self.recipe.train
         rows = order(len(self.caches[0]), epoch, train.seed, classes=self.classes, balance=train.balance)
         return np.array_split(rows, self.steps)
+
+    @property
+    def stage(self) -> Stage | None:
+        """The stage at hand."""
+        return self.recipe.stages[self.state.progress.stage] if self.recipe.stages else None
+
+    def enter(self, epoch: int) -> None:
+        """Go on to the stage of ``epoch``, unless it is at hand: other weights learn, under a new optimiser."""
+        number = stage_at(epoch, self.recipe.stages)
+        if number != self.state.progress.stage:
+            self.state.progress.stage = number
+            self.state.optimizer = _optimizer(self.state.net, self.recipe, number)
 
     def due(self) -> bool:
         """Whether it is time to store the state."""
@@ -135,8 +148,13 @@ def start(
     _note_precision(recipe, joined, fabric)
     card = draft_card(recipe.model.name or out.resolve().name, labels, display, recipe, head, caches[0])
     torch.manual_seed(mixed(train.seed, -1))
-    net = net_from_card(card).to(fabric.device)
-    optimizer = _optimizer(net, train)
+    net = net_from_card(card)
+    for number in reversed(range(len(recipe.stages))):
+        free(net, recipe.stages[number])  # refuses what names no weight before any work; the first stays
+    if stored is None:
+        joined.notes.extend(begin(net, card, recipe))
+    net.to(fabric.device)
+    optimizer = _optimizer(net, recipe, 0 if stored is None else stored[1].stage)
     state = states.TrainState(net, states.Average(net, train.ema), optimizer)
     state.progress.torch, state.progress.threads = str(torch.__version__), torch.get_num_threads()
     module, _ = fabric.setup(net, optimizer)
@@ -149,16 +167,19 @@ def start(
         joined.values(caches[0].ids, strata(labels)),  # type: ignore[arg-type]
         principal_components(caches[0].pixels) if recipe.augment.colour else None,
         make_objective(labels, recipe, net.head, targets[0].numpy()),
-        fabric, module, optimizer, state, Curves(out / "tensorboard", step), (clock, step), clock,
+        fabric, module, state, Curves(out / "tensorboard", step), (clock, step), clock,
     )  # fmt: skip
 
 
-def _optimizer(net: GalaxyNet, train: Train) -> torch.optim.Optimizer:
-    """AdamW, or SGD with momentum; biases and the scales of norms (one dimension) do not decay."""
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in net.parameters() if p.ndim > 1], "weight_decay": train.weight_decay},
-        {"params": [p for p in net.parameters() if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+def _optimizer(net: nn.Module, recipe: TrainRecipe, stage: int) -> torch.optim.Optimizer:
+    """AdamW, or SGD with momentum, for the weights of a stage; biases and the scales of norms do not decay."""
+    train = recipe.train
+    if recipe.stages:
+        free(net, recipe.stages[stage])
+    groups: list[dict[str, Any]] = [{"params": [], "weight_decay": decay} for decay in (train.weight_decay, 0.0)]
+    for name, weight in net.named_parameters():
+        if weight.requires_grad:
+            groups[weight.ndim <= 1 or name.endswith("bias")]["params"].append(weight)
     groups = [group for group in groups if group["params"]]
     if train.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=train.rate)

@@ -33,6 +33,7 @@ class Progress:
     best: dict[str, Any] | None = None  # the history's entry whose weights are kept
     in_a_row: int = 0  # steps without a finite loss, the last ones
     skipped: list[dict[str, Any]] = field(default_factory=list)  # those steps: step, ids
+    stage: int = 0  # whose weights the optimiser moves
     torch: str = ""  # its version
     threads: int = 0  # of the CPU: the order of sums, and so the last bits, depend on it
 
