@@ -13,6 +13,7 @@ from tuningfork.baseline.fit import fit
 from tuningfork.baseline.pixels import render_rows, settled
 from tuningfork.data.split import Split, assign
 from tuningfork.errors import BandError, LabelError, RecipeError, SplitError, TrainingError
+from tuningfork.evaluate.humans import humans
 from tuningfork.evaluate.judge import evaluate
 from tuningfork.galaxy.catalog import Catalog
 from tuningfork.galaxy.cutout import Record
@@ -21,6 +22,8 @@ from tuningfork.galaxy.labels import LabelChoice
 from tuningfork.galaxy.records import Source
 from tuningfork.galaxy.source import open_source
 from tuningfork.galaxy.votes import Votes
+from tuningfork.train.choices import TrainRecipe
+from tuningfork.train.prepare import join
 
 KINDS = ("long", "ring", "round")
 COLOURS = ("red", "green", "blue")
@@ -79,6 +82,19 @@ def test_the_parts_are_those_of_training(tmp_path):
         assert votes.ids == [one for one in sky.ids if parts[one] == part]
         assert done.n_trained == sum(its == "train" for its in parts.values())
         assert votes.metadata["part"] == part
+
+
+@pytest.mark.parametrize("method", ["hash", "stratified", "sky"])
+def test_training_itself_would_share_the_galaxies_out_alike(method):
+    sky = Sky(90)
+    place = np.random.default_rng(0).uniform(0, 60, (2, 90))
+    sky.with_catalog(sky.catalog.with_columns({"ra": place[0], "dec": place[1]}))
+    split = Split(method=method, validation=0.2, test=0.3, cell_deg=5.0)
+    theirs = join(sky, sky.catalog, TrainRecipe(split=split))
+    ours = find_examples(sky, sky.catalog, LabelChoice(), split)
+    assert ours.labels.ids == theirs.labels.ids
+    assert ours.parts.tolist() == theirs.parts.tolist()
+    assert ours.counts == theirs.counts
 
 
 def test_the_split_of_a_run_is_taken_as_it_is(tmp_path):
@@ -233,3 +249,21 @@ def test_real_galaxies_a_tree_on_pixels_beats_the_commonest_class(tmp_path, real
     found = evaluate(done.path, table, bootstrap=200).numbers
     assert found["baseline"]["balanced_accuracy"] == pytest.approx(1 / 3)
     assert found["metrics"]["balanced_accuracy"]["low"] > 1 / 3
+
+
+def test_real_galaxies_a_forest_beside_the_volunteers_of_stripe_82(tmp_path, real_data):
+    catalog = Catalog.read(real_data / "gz2_stripe82" / "votes.csv", id="objid")
+    source = open_source(real_data / "gz2_stripe82" / "images")
+    recipe = replace(
+        RECIPE,
+        labels=LabelChoice(kind="largest", tree="gz2"),
+        split=Split(validation=0.1, test=0.5),
+        display=Display(crop=100),
+        baseline=BaselineChoice(kind="forest", trees=50, leaf=3),
+    )
+    done = fit(source, tmp_path / "v.parquet", recipe, labels=catalog, threads=1)
+    found = humans(done.path, catalog, tmp_path / "page.html", bootstrap=20, images=source)
+    assert found.n_judged == done.n_done == found.n_in - found.n_rejected
+    unsure, sure = (found.numbers[key]["galaxies"] for key in ("where_unsure", "where_sure"))
+    assert unsure + sure == found.n_judged and unsure > 20
+    assert (tmp_path / "page.html").read_text().count("data:image/jpeg") == 18

@@ -35,8 +35,9 @@ def human_scatter(
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
         for k, (axes, name) in enumerate(zip(grid.ravel(), names, strict=False)):
             axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.9, linestyle=(0, (2, 2)))
-            for some, colour, size in ((~unsure, FAINT, 3), (unsure, COLOURS[0], 6)):
+            for some, colour, area in ((~unsure, FAINT, 3), (unsure, COLOURS[0], 6)):
                 cut = drawn(int(some.sum()))
+                size = area if len(human) > 500 else 2.5 * area  # few galaxies must be seen as well
                 axes.scatter(human[some, k][cut], machine[some, k][cut], s=size, color=colour, alpha=0.45, linewidths=0)
             points = np.array(means[k], dtype=np.float64).reshape(-1, 4)
             if len(points):
