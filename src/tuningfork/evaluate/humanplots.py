@@ -28,7 +28,7 @@ def human_scatter(
     Galaxies on which people were ``unsure`` (N,) are blue, the others grey. ``means`` holds per class the points
     (mean share, mean probability, low, high) of bins of the unsure ones, which are drawn with their intervals.
     """
-    columns = min(3, max(1, len(names)))
+    columns = 2 if len(names) == 4 else min(3, max(1, len(names)))
     rows = -(-len(names) // columns)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(3.2 * columns, 3.2 * rows), layout="constrained")
@@ -45,6 +45,7 @@ def human_scatter(
                 style = {"color": COLOURS[1], "marker": "o", "markersize": 4, "linewidth": 1.2, "elinewidth": 1}
                 axes.errorbar(points[:, 0], points[:, 1], bars, **style)
             axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+            axes.tick_params(labelbottom=k + columns >= len(names))
             axes.set_title(name if len(name) <= 34 else f"{name[:33]}…")
         for axes in grid.ravel()[len(names) :]:
             axes.set_visible(False)
