@@ -25,21 +25,24 @@ class Outer:
     quick: bool = False
     n: int = 3
     inner: Inner = field(default_factory=Inner)
+    rounds: tuple[Inner, ...] = ()
 
 
 texts = st.text(max_size=12)
+inners = st.builds(
+    Inner,
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.lists(st.integers(-9, 9)).map(tuple),
+    st.dictionaries(texts, st.lists(texts, min_size=1).map(tuple), max_size=3),
+    st.sampled_from(["hash", "sky"]),
+)
 outers = st.builds(
     Outer,
     texts,
     st.booleans(),
     st.integers(-(2**62), 2**62),
-    st.builds(
-        Inner,
-        st.floats(allow_nan=False, allow_infinity=False),
-        st.lists(st.integers(-9, 9)).map(tuple),
-        st.dictionaries(texts, st.lists(texts, min_size=1).map(tuple), max_size=3),
-        st.sampled_from(["hash", "sky"]),
-    ),
+    inners,
+    st.lists(inners, max_size=3).map(tuple),
 )
 
 
@@ -68,6 +71,9 @@ def test_mapping_and_back_is_the_identity(choice: Outer) -> None:
         ({"inner": {"steps": 3}}, "steps"),
         ({"inner": {"steps": ["3"]}}, "type int"),
         ({"inner": {"mode": "skye"}}, "did you mean 'sky'"),
+        ({"rounds": [{}, {"rat": 1.0}]}, r"'rounds\[1\]\.rat'; did you mean 'rate'"),
+        ({"rounds": [3]}, r"'rounds\[0\]' is a table of choices, not 3"),
+        ({"rounds": {"rate": 1.0}}, "'rounds' is {'rate': 1.0}"),
     ],
 )
 def test_wrong_keys_and_values_are_quoted(mapping: dict, says: str) -> None:
@@ -85,6 +91,14 @@ def test_flags_replace_dotted_keys() -> None:
         {"name": "7", "quick": "yes", "n": "5", "inner.rate": "0.5", "inner.steps": "1, 2", "inner.merge": "s=a+b,t=c"},
     )
     assert changed == Outer("7", True, 5, Inner(0.5, (1, 2), {"s": ("a", "b"), "t": ("c",)}))
+
+
+def test_tables_in_a_row_are_replaced_as_a_whole() -> None:
+    rounds = (Inner(0.5), Inner(mode="sky"))
+    changed = recipe.replace(Outer(), {"rounds": rounds, "n": 5})
+    assert changed == Outer(n=5, rounds=rounds) and recipe.replace(changed, {"n": 3}) == Outer(rounds=rounds)
+    with pytest.raises(RecipeError, match=r"'rounds\[0\]' is a table of choices, not '0.5'"):
+        recipe.replace(Outer(), {"rounds": "0.5"})
 
 
 @pytest.mark.parametrize("key", ["inner.raet", "iner.rate", "name.rate"])

@@ -36,6 +36,7 @@ def test_a_run_from_a_model_begins_as_the_same_function(tiny: ModuleType, tmp_pa
         torch.testing.assert_close(new.state_dict()[key], value, rtol=0, atol=1e-9)  # the rate is 1e-12
     (line,) = [note for note in summary.notes if "starts from" in note]
     assert "14 of 14 tensors are taken" in line and "anew" not in line
+    assert card.training["origin"] == [line]
     assert card.training["recipe"]["start"] == str(tmp_path / "first")
 
 
@@ -75,7 +76,9 @@ def test_a_run_that_was_stopped_does_not_begin_again(tiny: ModuleType, tmp_path:
     for stop in (1, 5, 6):
         out = tmp_path / str(stop)
         fit(tiny.make_sky(), out, recipe, stop_after_steps=stop)
-        fit(tiny.make_sky(), out, recipe)
+        (tmp_path / "first").rename(tmp_path / "gone")  # it is not needed any more
+        assert "14 of 14 tensors are taken" in fit(tiny.make_sky(), out, recipe).text()
+        (tmp_path / "gone").rename(tmp_path / "first")
         assert tiny.weights(out) == tiny.weights(tmp_path / "whole")
     fit(tiny.make_sky(), tmp_path / "random", replace(recipe, start=""))
     assert tiny.weights(tmp_path / "random") != tiny.weights(tmp_path / "whole")

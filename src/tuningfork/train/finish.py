@@ -173,6 +173,7 @@ def finish(
             "skipped_steps": len(progress.skipped),
             "seconds": round(progress.seconds, 1),
             "recipe": {key: identity["recipe"][key] for key in ("augment", "model", "train", "start", "stages")},
+            "origin": progress.origin,
             "torch": progress.torch,
         },
     }

@@ -151,11 +151,12 @@ def start(
     net = net_from_card(card)
     for number in reversed(range(len(recipe.stages))):
         free(net, recipe.stages[number])  # refuses what names no weight before any work; the first stays
-    if stored is None:
-        joined.notes.extend(begin(net, card, recipe))
+    origin = begin(net, card, recipe) if stored is None else stored[1].origin
+    joined.notes.extend(origin)
     net.to(fabric.device)
     optimizer = _optimizer(net, recipe, 0 if stored is None else stored[1].stage)
     state = states.TrainState(net, states.Average(net, train.ema), optimizer)
+    state.progress.origin = origin
     state.progress.torch, state.progress.threads = str(torch.__version__), torch.get_num_threads()
     module, _ = fabric.setup(net, optimizer)
     if stored is not None:

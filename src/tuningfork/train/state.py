@@ -34,6 +34,7 @@ class Progress:
     in_a_row: int = 0  # steps without a finite loss, the last ones
     skipped: list[dict[str, Any]] = field(default_factory=list)  # those steps: step, ids
     stage: int = 0  # whose weights the optimiser moves
+    origin: list[str] = field(default_factory=list)  # what was taken of the weights it starts from, for people
     torch: str = ""  # its version
     threads: int = 0  # of the CPU: the order of sums, and so the last bits, depend on it
 
