@@ -35,7 +35,18 @@ BELOW = {*FLOORS, *FLOORS["insight"], "insight", "train", "simulate", "survey", 
 FLOORS |= {"explorer": BELOW - {"network"}, "workflow": BELOW, "cli": BELOW | {"explorer", "workflow"}}
 
 NO_TORCH = ("galaxy", "survey", "simulate", "evaluate", "predict", "explorer")
-HEAVY = {"torch", "timm", "torchvision", "lightning_fabric", "tensorboard", "onnx", "onnxscript", "galsim", "lenstronomy", "openvino"}
+HEAVY = {
+    "torch",
+    "timm",
+    "torchvision",
+    "lightning_fabric",
+    "tensorboard",
+    "onnx",
+    "onnxscript",
+    "galsim",
+    "lenstronomy",
+    "openvino",
+}
 
 # who may do what, and why
 WRITERS = {"disk.py": "the door"}

@@ -90,5 +90,5 @@ def test_without_lenstronomy(monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith("lenstronomy"):
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "lenstronomy", None)
-    with pytest.raises(MissingExtra, match=r"tuningfork\[simulate\]"):
+    with pytest.raises(MissingExtra, match=r"tuningfork\[lenses\]"):
         to_source(SPHERE, np.ones(2), np.ones(2))

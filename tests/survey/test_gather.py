@@ -126,7 +126,7 @@ def test_rows_come_in_the_catalogues_order_with_their_columns_and_origin(tmp_pat
     assert (record.source, record.bands, record.pixel_scale) == ("https://sky.test/g4", ("g", "r"), 0.5)
     assert (record.ra, record.dec) == (10.04, 0.08) and record.sha256 == disk.sha256(record.data)
     assert store.catalog["class"].tolist() == [f"c{i % 2}" for i in range(13) if i not in (3, 7)]
-    assert "13 galaxies = 11 stored" in str(done) and "no_coverage: 1 (g3)" in str(done)
+    assert "13 galaxies in = 11 done + 2 rejected" in str(done) and "no_coverage: 1 (g3)" in str(done)
     assert "cite nobody" in done.notes[0]
 
 

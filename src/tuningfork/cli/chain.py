@@ -29,7 +29,7 @@ from .screen import (
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the sky, the network and the report.")] = Path("demo"),
     galaxies: Annotated[int, typer.Option(help="How many galaxies to draw.")] = 3000,
-    epochs: Annotated[int, typer.Option(help="How often to show them to the network.")] = 0,
+    epochs: Annotated[int, typer.Option(help="Passes over them; 0 = 30.")] = 0,
     real: Annotated[bool, typer.Option("--real", help="Then classify sixty famous galaxies.")] = False,
     url: Annotated[str, typer.Option(help="A mirror to gather them from.")] = "",
     as_json: Json = False,
@@ -126,6 +126,7 @@ def train(
     data: Annotated[str, typer.Option(help="Store, or whatever ingest takes.")],
     out: Annotated[Path, typer.Option(help="Run folder; a run that was stopped goes on in it.")],
     labels: Annotated[str, typer.Option(help="A catalogue file, or a column of the store's own catalogue.")] = "",
+    column: Annotated[str, typer.Option(help="Column of the classes, if it is not 'class'.")] = "",
     kind: Annotated[
         str, typer.Option("--as", help="column, largest, threshold, kmeans, mode, draw, counts, fractions.")
     ] = "",
@@ -134,9 +135,11 @@ def train(
     drop: Annotated[str, typer.Option(help="Classes to leave out, commas between.")] = "",
     recipe: Annotated[Path | None, typer.Option(help="TOML file of choices; flags win over it.")] = None,
     backbone: Annotated[str, typer.Option(help="The network: see `tuningfork models --backbones`.")] = "",
-    epochs: Annotated[int, typer.Option(help="Passes over the training part.")] = 0,
-    size: Annotated[int, typer.Option(help="Side of the network's input, px.")] = 0,
-    crop: Annotated[float, typer.Option(help="Side of the central square to look at, px of the picture.")] = 0.0,
+    epochs: Annotated[int, typer.Option(help="Passes over the training part; 0 = the recipe's (20).")] = 0,
+    size: Annotated[int, typer.Option(help="Side of the network's input, px; 0 = the recipe's (64).")] = 0,
+    crop: Annotated[
+        float, typer.Option(help="Side of the central square to look at, px of the picture; 0 = all of it.")
+    ] = 0.0,
     balance: Annotated[str, typer.Option(help="Rare classes: none, sqrt or balanced sampling.")] = "",
     choose: Annotated[
         list[str] | None, typer.Option("--set", help="Any choice of the recipe: train.rate=0.001")
@@ -147,6 +150,7 @@ def train(
     from ..workflow.training import train as run
 
     flags = {
+        "labels.column": column,
         "labels.kind": kind, "labels.tree": tree, "labels.merge": merge, "labels.drop": drop,
         "model.backbone": backbone, "train.epochs": epochs, "display.size": size, "display.crop": crop,
         "train.balance": balance,
@@ -184,10 +188,7 @@ def predict(
             source, model, out, part=part or None, bands=split_names(bands), views=views, batch=batch, engine=engine,
             threads=threads, progress=progress,
         )  # fmt: skip
-    rate = done.n_in / max(done.seconds, 1e-9)
-    reasons = "".join(f"\n  rejected for {reason}: {n:,}" for reason, n in sorted(done.reasons.items()))
-    text = f"{account(done.n_in, done.n_done, done.n_rejected)}, {rate:,.0f}/s with {done.engine}: '{out}'{reasons}"
-    say(done, as_json, text + "".join(f"\n  note: {note}" for note in done.notes))
+    say(done, as_json, str(done))
     raise typer.Exit(REJECTED if done.n_rejected else DONE)
 
 

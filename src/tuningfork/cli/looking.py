@@ -57,3 +57,17 @@ def info(
 
     result = run(path)
     say(result, as_json, "\n".join(f"{key:14} {value}" for key, value in result.items()))
+
+
+@app.command()
+def export(
+    votes: Annotated[Path, typer.Argument(help="Votes of predict.")],
+    out: Annotated[Path, typer.Argument(help="The table to write: .fits .vot .ecsv .csv .parquet.")],
+    as_json: Json = False,
+) -> None:
+    """Write votes as a table that TOPCAT and others open."""
+    from ..galaxy.votes import Votes
+
+    table = Votes.read(votes)
+    table.export(out)
+    say({"path": str(out), "rows": len(table)}, as_json, f"{len(table):,} rows: '{out}'")

@@ -92,6 +92,40 @@ def query(
     say({"path": str(out), "rows": len(found), "columns": found.columns}, as_json, f"{len(found):,} rows: '{out}'")
 
 
+@app.command()
+def datasets(
+    name: Annotated[str, typer.Argument(help="One set, in full; none lists them.")] = "", as_json: Json = False
+) -> None:
+    """List the published data sets that fetch knows, or describe one."""
+    from ..published import datasets as every
+    from ..published import find_dataset
+
+    if name:
+        one = find_dataset(name)
+        say(one, as_json, str(one))
+        return
+    rows = every()
+    say(rows, as_json, "\n".join(f"{one.name:18} {one.galaxies or '?':>9} galaxies  {one.title}" for one in rows))
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="A data set's name (see `tuningfork datasets`), or a card of your own.")],
+    out: Annotated[Path, typer.Option(help="Folder for the files and what becomes of them.")],
+    own: Annotated[Path | None, typer.Option("--from", help="Folder that already holds the files, instead.")] = None,
+    url: Url = "",
+    ingest: Annotated[bool, typer.Option(help="Make a store or a catalogue of them.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Download a published data set, resuming and verifying, and ingest it."""
+    from ..published import fetch as run
+
+    with bar("fetch", as_json) as progress:
+        done = run(name, out, url=url or None, own=own, ingest=ingest, progress=progress)
+    say(done.to_mapping(), as_json, str(done))
+    raise typer.Exit(REJECTED if done.store and done.store.n_rejected else DONE)
+
+
 @votes_app.command("from-zooniverse")
 def from_zooniverse(
     export: Annotated[Path, typer.Argument(help="Classification, extract or reduction export (CSV).")],

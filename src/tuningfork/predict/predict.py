@@ -28,6 +28,7 @@ from .engine import Engine, open_engine
 from .views import chosen_views, unmirror, view
 
 Progress = Callable[[int, int, str], None]
+FIRST = 5  # rejected galaxies that the summary names
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,16 @@ class Prediction:
     engine: str
     notes: tuple[str, ...] = ()
     reasons: dict[str, int] = field(default_factory=dict)
+    rejected: tuple[Rejected, ...] = ()  # the first of them; all are rows of the votes
+
+    def __str__(self) -> str:
+        """The account as lines of text: what came in, what was done, what was rejected and why."""
+        rate = self.n_in / max(self.seconds, 1e-9)
+        account = f"{self.n_in:,} galaxies in = {self.n_done:,} done + {self.n_rejected:,} rejected"
+        lines = [f"{account}: '{self.path}' ({rate:,.0f}/s with {self.engine})"]
+        lines += [f"  rejected for {reason}: {n:,}" for reason, n in sorted(self.reasons.items())]
+        lines += [f"    {one.id}: {one.reason} ({one.detail})" for one in self.rejected]
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
 
 @dataclass(frozen=True)
@@ -93,17 +104,17 @@ def predict(
     of galaxies. A galaxy that cannot be used becomes a row with ``status`` "rejected" and its reason. Raises
     :class:`BandError` before any work where the source lacks a band of the model.
     """
-    began = time.monotonic()
+    _check_choices(out, batch, threads)
     cores = threads or len(os.sched_getaffinity(0))
+    numbers = chosen_views(views)
     source = open_source(source, bands=bands) if isinstance(source, (str, Path)) else source
     folders = [find_model(one) for one in ([model] if isinstance(model, (str, Path)) else model)]
     models = [_open(folder, engine, threads) for folder in folders]
     card = _agreed([one.card for one in models])
-    wanted = _wanted(source, folders[0], ids, part)
+    wanted = _wanted(source, folders, ids, part)
     notes = _check_bands(source, models)
     tree = card.load_tree()
-    total, n_done, reasons = len(wanted), 0, dict[str, int]()
-    numbers = chosen_views(views)
+    account = _Account(len(wanted), progress)
     displays = list({one.display: None for one in models})
     with (
         VotesWriter(out, card.head, card.names, tree, _provenance(models, source, views, part)) as writer,
@@ -111,21 +122,57 @@ def predict(
     ):
         for done in _ahead(pool, _chunks(source.records(wanted), batch), displays, 2 * cores + 1):
             values = _answers(models, displays, done.images, numbers, tree) if len(done.images[0]) else None
-            n_done += _write(writer, done, values, reasons)
-            if progress:
-                rejected = sum(reasons.values())
-                rate = (n_done + rejected) / max(time.monotonic() - began, 1e-9)
-                progress(n_done + rejected, total, f"{rate:,.0f} galaxies/s, {rejected} rejected")
-    n_rejected = sum(reasons.values())
-    if n_done + n_rejected != total:
-        raise BadCatalog(f"{total} galaxies were asked for, but {n_done} done + {n_rejected} rejected came back")
-    seconds = time.monotonic() - began
-    return Prediction(str(out), total, n_done, n_rejected, seconds, models[0].engine.name, tuple(notes), reasons)
+            account.add(_write(writer, done, values), len(done.ids))
+    return account.close(str(out), models[0].engine.name, tuple(notes))
+
+
+class _Account:
+    """Counts what became of the galaxies, and tells it while it goes on."""
+
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self.total, self.progress, self.began = total, progress, time.monotonic()
+        self.n_done, self.n_rejected, self.reasons = 0, 0, dict[str, int]()
+        self.first: list[Rejected] = []
+
+    def add(self, rejected: list[Rejected], n: int) -> None:
+        """One batch of ``n`` galaxies, of which some were rejected."""
+        self.n_done, self.n_rejected = self.n_done + n - len(rejected), self.n_rejected + len(rejected)
+        self.first += rejected[: FIRST - len(self.first)]
+        for one in rejected:
+            self.reasons[str(one.reason)] = self.reasons.get(str(one.reason), 0) + 1
+        if self.progress:
+            gone = self.n_done + self.n_rejected
+            rate = gone / max(time.monotonic() - self.began, 1e-9)
+            self.progress(gone, self.total, f"{rate:,.0f} galaxies/s, {self.n_rejected} rejected")
+
+    def close(self, path: str, engine: str, notes: tuple[str, ...]) -> Prediction:
+        """The summary, once every galaxy is accounted for."""
+        if self.n_done + self.n_rejected != self.total:
+            raise BadCatalog(
+                f"{self.total} galaxies were asked for, {self.n_done} done + {self.n_rejected} rejected came"
+            )
+        seconds = time.monotonic() - self.began
+        return Prediction(
+            path, self.total, self.n_done, self.n_rejected, seconds, engine, notes, self.reasons, tuple(self.first)
+        )
 
 
 def _open(folder: Path, engine: str, threads: int) -> _Model:
     card = Card.load(folder)
     return _Model(card, open_engine(folder, engine, threads), recipe.from_mapping(Display, card.display))
+
+
+def _check_choices(out: str | Path, batch: int, threads: int) -> None:
+    for flag, value, least in (("--batch", batch, 1), ("--threads", threads, 0)):
+        if value < least:
+            raise RecipeError(f"{flag} is {value}; it must be {least} or more")
+    if Path(out).suffix != ".parquet":
+        raise RecipeError(
+            f"'{out}': votes are written as Parquet, so name a file that ends in .parquet; tuningfork export turns it "
+            "into FITS, VOTable, ECSV or CSV"
+        )
+    if Path(out).is_dir():
+        raise RecipeError(f"'{out}' is a folder; name the file of votes to write")
 
 
 def _agreed(cards: Sequence[Card]) -> Card:
@@ -140,27 +187,34 @@ def _agreed(cards: Sequence[Card]) -> Card:
     return first
 
 
-def _wanted(source: Source, folder: Path, ids: Sequence[str] | None, part: str | None) -> list[str]:
+def _wanted(source: Source, folders: Sequence[Path], ids: Sequence[str] | None, part: str | None) -> list[str]:
     """The ids to predict, in the order of the source; an id that it does not have is an error."""
     if part is None and ids is None:
         return list(source.ids)
+    chosen = None if ids is None else set(ids)
     if part is not None:
-        table = folder.parent / "split.parquet"
-        if not table.exists():
-            raise RecipeError(f"--part {part} needs the split of the run, but '{table}' is not there")
-        split = Catalog.read(table)
-        parts = split["part"]
-        if part not in set(parts):
-            raise RecipeError(f"the run's split has no part '{part}'; it has: {', '.join(sorted(set(parts)))}")
-        chosen = {one for one, its in zip(split.ids, parts, strict=True) if its == part}
-        chosen = chosen if ids is None else chosen & set(ids)
-    else:
-        chosen = set(ids or ())
+        kept = set.intersection(*(_part(folder, part) for folder in folders))  # for an ensemble: apart from all of it
+        if not kept:
+            raise RecipeError(f"no galaxy is in the part '{part}' of every model of the ensemble: their splits differ")
+        chosen = kept if chosen is None else chosen & kept
+    assert chosen is not None
     wanted = [one for one in source.ids if one in chosen]
     if len(wanted) < len(chosen):
         missing = sorted(chosen - set(wanted))
         raise BadCatalog(f"{len(missing)} of the galaxies asked for are not in '{source.path}': {missing[:5]} ...")
     return wanted
+
+
+def _part(folder: Path, part: str) -> set[str]:
+    """The ids of one part of the split that a model's run kept."""
+    table = folder.parent / "split.parquet"
+    if not table.exists():
+        raise RecipeError(f"--part {part} needs the split of the run, but '{table}' is not there")
+    split = Catalog.read(table)
+    parts = split["part"]
+    if part not in set(parts):
+        raise RecipeError(f"the run's split has no part '{part}'; it has: {', '.join(sorted(set(parts)))}")
+    return {one for one, its in zip(split.ids, parts, strict=True) if its == part}
 
 
 def _check_bands(source: Source, models: Sequence[_Model]) -> list[str]:
@@ -170,7 +224,7 @@ def _check_bands(source: Source, models: Sequence[_Model]) -> list[str]:
         if source.bands is not None and not set(needs) <= set(source.bands):
             raise BandError(
                 f"'{source.path}' has the bands {', '.join(source.bands)}; the model '{one.card.name}' was trained on "
-                f"{', '.join(needs)}: choose a model of these bands, or name the bands with --bands if the files do not"
+                f"{', '.join(needs)}: choose a model of these bands, or, if the files tell their bands wrongly, --bands"
             )
         if one.display.pixel_scale and one.display.crop and source.pixel_scale is None:
             notes.append(
@@ -264,8 +318,8 @@ def _answers(
     return mean
 
 
-def _write(writer: VotesWriter, done: _Batch, values: NDArray[np.float32] | None, reasons: dict[str, int]) -> int:
-    """Write one batch; answers that are not finite reject their galaxy. Returns how many are done."""
+def _write(writer: VotesWriter, done: _Batch, values: NDArray[np.float32] | None) -> list[Rejected]:
+    """Write one batch; answers that are not finite reject their galaxy. Returns all that were rejected."""
     rejected = list(done.rejected)
     if values is not None:
         finite: NDArray[np.bool_] = np.asarray(np.isfinite(values).all(axis=1))
@@ -280,6 +334,4 @@ def _write(writer: VotesWriter, done: _Batch, values: NDArray[np.float32] | None
             values = values[finite]
     ra, dec = zip(*done.positions, strict=True)
     writer.write(done.ids, ra, dec, values, rejected)
-    for one in rejected:
-        reasons[str(one.reason)] = reasons.get(str(one.reason), 0) + 1
-    return len(done.ids) - len(rejected)
+    return rejected

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from .. import recipe as recipes
 from ..errors import LabelError, MissingExtra
 from ..galaxy.catalog import Catalog
+from ..galaxy.labels import find_votes
 from ..galaxy.source import Source, open_source
+from ..galaxy.tree import Tree
 
 if TYPE_CHECKING:
     from ..train.choices import TrainRecipe
@@ -35,6 +37,7 @@ def train(
         labels: a catalogue (or its file) joined by id; or the name of a column of the store's own catalogue; None
             takes what the recipe names (column "class" by default) from the store's own catalogue.
         recipe: a :class:`~tuningfork.train.choices.TrainRecipe`, or a TOML file of one; None = all defaults.
+            With a tree and no kind of label, its votes are learnt: counts where there are any, else fractions.
         changes: single choices by dotted key, ``{"train.epochs": 20}``; they win over the recipe.
 
     The same call in the same folder goes on where a stopped run was, and ends with the same weights. Raises
@@ -56,6 +59,9 @@ def train(
     catalog, column = _labels(source, labels)
     if column:
         chosen = replace(chosen, labels=replace(chosen.labels, column=column))
+    if chosen.labels.tree and chosen.labels.kind == "column" and not column:
+        kind = "counts" if find_votes(catalog, Tree.load(chosen.labels.tree))[0] == "counts" else "fractions"
+        chosen = replace(chosen, labels=replace(chosen.labels, kind=kind))
     return fit(source, out, chosen, labels=catalog, progress=progress)
 
 
