@@ -134,6 +134,8 @@ def test_mirrors_are_refused_only_where_they_confuse() -> None:
     with pytest.raises(RecipeError, match=r"spiral_clockwise.*augment.flip=false"):
         check_mirrors(choose(), both)
     check_mirrors(choose(augment__flip=False), both)
+    with pytest.raises(RecipeError, match="turns 'CW' into 'CCW'"):
+        check_mirrors(choose(), ("CCW", "CW", "elliptical")[::-1])
     check_mirrors(choose(), ("elliptical", "spiral"))
     check_mirrors(choose(), ("elliptical", "spiral_anticlockwise"))
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import RecipeError
+from ..galaxy.mirror import mirrored
 
 VIEWS = 8  # four quarter turns, then their mirror images: the dihedral group D4
 
@@ -31,15 +32,3 @@ def chosen_views(count: int) -> tuple[int, ...]:
 def unmirror(answers: NDArray[np.float32], names: tuple[str, ...], number: int) -> NDArray[np.float32]:
     """Answers (N, K) to view ``number`` as answers about the image: a mirror swaps clockwise and anticlockwise."""
     return answers[:, list(mirrored(names))] if number >= 4 else answers
-
-
-def mirrored(names: tuple[str, ...]) -> tuple[int, ...]:
-    """For each answer, the index of what it is called in a mirror: itself, or clockwise for anticlockwise."""
-    partner = {}
-    for name in names:
-        if "anticlockwise" in name:
-            partner[name] = name.replace("anticlockwise", "clockwise")
-            partner[partner[name]] = name
-    return tuple(
-        names.index(other) if (other := partner.get(name, name)) in names else k for k, name in enumerate(names)
-    )

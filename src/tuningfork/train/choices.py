@@ -12,6 +12,7 @@ from ..data.split import Split
 from ..errors import RecipeError
 from ..galaxy.display import Display
 from ..galaxy.labels import LabelChoice
+from ..galaxy.mirror import mirrored
 from ..recipe import nearest
 from .stages import Stage, check_stages
 
@@ -127,11 +128,11 @@ def check(recipe: TrainRecipe) -> None:
 
 def check_mirrors(recipe: TrainRecipe, names: tuple[str, ...]) -> None:
     """Refuse mirrored views where the answers tell clockwise from anticlockwise; raises :class:`RecipeError`."""
-    turned = [name for name in names if any(w in name.lower() for w in ("anticlockwise", "counterclockwise"))]
-    others = [name for name in names if "clockwise" in name.lower() and name not in turned]
-    if recipe.augment.mirrors and turned and others:
+    pairs = [(names[k], names[j]) for k, j in enumerate(mirrored(names)) if j > k]
+    if recipe.augment.mirrors and pairs:
+        one, other = pairs[0]
         raise RecipeError(
-            f"a mirror image turns '{others[0]}' into '{turned[0]}', so that mirrored views would teach the network to "
+            f"a mirror image turns '{one}' into '{other}', so that mirrored views would teach the network to "
             "confuse them: train without mirrors (--set augment.flip=false --set augment.transpose=false), or merge "
-            f"the two (--merge spiral={others[0]}+{turned[0]})"
+            f"the two (--merge spiral={one}+{other})"
         )
