@@ -135,6 +135,8 @@ def train(
     drop: Annotated[str, typer.Option(help="Classes to leave out, commas between.")] = "",
     recipe: Annotated[Path | None, typer.Option(help="TOML file of choices; flags win over it.")] = None,
     backbone: Annotated[str, typer.Option(help="The network: see `tuningfork models --backbones`.")] = "",
+    start: Annotated[str, typer.Option("--from", help="Start from the weights of this model or run.")] = "",
+    pretrained: Annotated[str, typer.Option(help="ImageNet weights of the backbone: a safetensors file.")] = "",
     epochs: Annotated[int, typer.Option(help="Passes over the training part; 0 = the recipe's (20).")] = 0,
     size: Annotated[int, typer.Option(help="Side of the network's input, px; 0 = the recipe's (64).")] = 0,
     crop: Annotated[
@@ -153,7 +155,7 @@ def train(
         "labels.column": column,
         "labels.kind": kind, "labels.tree": tree, "labels.merge": merge, "labels.drop": drop,
         "model.backbone": backbone, "train.epochs": epochs, "display.size": size, "display.crop": crop,
-        "train.balance": balance,
+        "train.balance": balance, "start": start, "model.pretrained": pretrained,
     }  # fmt: skip
     changes: dict[str, Any] = {key: value for key, value in flags.items() if value}
     for one in choose or []:
