@@ -9,7 +9,7 @@ from torch import nn
 
 from tuningfork import disk
 from tuningfork.errors import DiskError, RecipeError
-from tuningfork.train.state import Average, Progress, TrainState, load, save
+from tuningfork.train.state import Average, Progress, TrainState, load, refuse_differences, save
 
 IDENTITY = {"recipe": {"train": {"rate": 0.1, "milestones": (1.0, 2.0)}}, "galaxies": "abc"}
 
@@ -140,3 +140,14 @@ def test_progress_survives_json_exactly(tmp_path: Path) -> None:
     progress = Progress(step=3, losses=1 / 3, history=[{"loss": 2 / 3}], best={"loss": 1e-17})
     disk.write_json(path, vars(progress))
     assert Progress(**disk.read_json(path)) == progress
+
+
+def test_differences_begin_with_the_choices_and_shorten_digests() -> None:
+    there = {"galaxies": "a" * 64, "recipe": {"train": {"rate": 0.1}, "start": "A" * 64}}
+    now = {"galaxies": "b" * 64, "recipe": {"train": {"rate": 0.2}, "start": "B" * 64}}
+    with pytest.raises(RecipeError) as told:
+        refuse_differences(there, now, Path("run"))
+    text = str(told.value)
+    assert f"with these: recipe.start: '{'A' * 64}' there" in text  # a text that is no digest stays whole
+    assert text.index("recipe.train.rate: 0.1 there, 0.2 now") < text.index(f"galaxies: '{'a' * 12}' there")
+    assert f"'{'b' * 12}' now" in text and "b" * 13 not in text

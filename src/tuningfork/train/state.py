@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -156,13 +157,19 @@ def load(folder: Path, identity: Mapping[str, Any]) -> tuple[dict[str, Tensor], 
 def refuse_differences(stored: Mapping[str, Any], now: Mapping[str, Any], run: Path) -> None:
     """Raise :class:`RecipeError` that lists by dotted key what was ``stored`` in ``run`` and what is asked ``now``."""
     before, after = _flat(json.loads(json.dumps(stored))), _flat(json.loads(json.dumps(now)))
-    different = [key for key in sorted({*before, *after}) if before.get(key) != after.get(key)]
+    keys = sorted({*before, *after}, key=lambda key: (not key.startswith("recipe."), key))  # people's choices first
+    different = [key for key in keys if before.get(key) != after.get(key)]
     if different:
+        before, after = ({k: v[:12] if _is_digest(v) else v for k, v in flat.items()} for flat in (before, after))
         lines = [f"{key}: {before.get(key, 'absent')!r} there, {after.get(key, 'absent')!r} now" for key in different]
         raise RecipeError(
             f"'{run}' holds a run with other choices or galaxies, which cannot go on with these: "
             f"{'; '.join(lines[:20])}{' ...' if len(lines) > 20 else ''}. Choose another folder, or that run's choices"
         )
+
+
+def _is_digest(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
 
 
 def _flat(mapping: Mapping[str, Any], where: str = "") -> dict[str, Any]:
