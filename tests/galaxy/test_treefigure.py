@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.text import Text
 
+from tuningfork.errors import TreeError
 from tuningfork.galaxy.question import Answer, Question
 from tuningfork.galaxy.tree import TREES, Tree
 from tuningfork.galaxy.treefigure import GAP, draw, save
@@ -101,3 +102,19 @@ def test_saved_whole_in_the_format_of_the_suffix(tmp_path: Path, suffix: str) ->
 def test_a_question_with_one_nameless_answer_can_be_drawn() -> None:
     questions = (Question("q", "", (Answer("a", "", "r"),)), Question("r", "", (Answer("b"), Answer("c"))))
     draw(Tree("tiny", questions=questions)).canvas.draw()
+
+
+@pytest.mark.parametrize("name", ["t.bmp", "noext", "t.png.part", ".svg"])
+def test_a_suffix_that_is_no_figure_is_refused_before_drawing(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuningfork.galaxy.treefigure.draw", lambda tree: pytest.fail("drawn in vain"))
+    with pytest.raises(TreeError, match=rf"'.*{name}'.*\.png, \.pdf or \.svg"):
+        save(Tree.load("gz1"), tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["t.png", "t.PDF", "t.svg"])
+def test_the_suffixes_that_the_refusal_names_do_work(name: str, tmp_path: Path) -> None:
+    save(Tree.load("gz1"), tmp_path / name)
+    assert [file.name for file in tmp_path.iterdir()] == [name] and (tmp_path / name).stat().st_size > 1000

@@ -16,9 +16,12 @@ from matplotlib.path import Path as Outline
 from numpy.typing import NDArray
 
 from .. import disk
+from ..errors import TreeError
 from .question import Answer, Question
 from .tree import Tree
 from .treelayout import Place, lay_out
+
+FIGURES = (".png", ".pdf", ".svg")
 
 # inches
 LETTER = 0.064  # mean width of a letter at SIZE
@@ -33,7 +36,17 @@ INK, PALE, RULE = "#22272e", "#ffffff", "#aab4c0"
 
 
 def save(tree: Tree, path: str | Path, dpi: int = 150) -> None:
-    """Draw ``tree`` into a file whose suffix is the format: .png, .pdf or .svg; whole or not at all."""
+    """Draw ``tree`` into a file whose suffix is the format: .png, .pdf or .svg; whole or not at all.
+
+    Raises :class:`~tuningfork.errors.TreeError`, before anything is drawn, for another suffix or none.
+    """
+    suffix = Path(path).suffix
+    if suffix.lower() not in FIGURES:
+        wrong = f"'{suffix}' is no format of a figure" if suffix else "it has no suffix, which is the format"
+        raise TreeError(
+            f"cannot draw the tree into '{path}': {wrong}; "
+            f"give a name that ends in {', '.join(FIGURES[:-1])} or {FIGURES[-1]}"
+        )
     figure = draw(tree)
     with disk.atomic(path) as part:
         figure.savefig(part, dpi=dpi)
