@@ -1,7 +1,9 @@
 """The verb as people use it: our votes and a rival's, by id and by position, and a page that is whole in itself."""
 
+import html
 import json
 import re
+import sys
 from html.parser import HTMLParser
 
 import numpy as np
@@ -9,10 +11,11 @@ import pytest
 from PIL import Image
 from scipy.special import softmax
 
-from tuningfork.errors import BadVotes, LabelError, Reason, Unmatched
+from tuningfork.errors import BadVotes, DiskError, LabelError, Reason, Unmatched
 from tuningfork.evaluate.judge import evaluate, plain
 from tuningfork.galaxy.catalog import Catalog
 from tuningfork.galaxy.cutout import Rejected
+from tuningfork.galaxy.ingest import ingest
 from tuningfork.galaxy.labels import LabelChoice
 from tuningfork.galaxy.tree import Tree
 from tuningfork.galaxy.votes import Votes, VotesWriter
@@ -76,7 +79,8 @@ def test_our_votes_are_judged_by_the_labels_of_their_card(ours):
     assert len(found.summary) == 5
     assert found.path == ""
     json.dumps(found.numbers, allow_nan=False)
-    assert found.text().count("\n") == 4
+    assert len(found.warnings) == 1  # the card knows a split, the votes no part of it
+    assert found.text().count("\n") == 5
 
 
 def test_the_temperature_of_the_card_is_undone_and_named(ours):
@@ -293,6 +297,87 @@ def test_perfect_votes_on_a_tree_have_no_error(tmp_path):
     assert same.numbers["rmse"]["value"] == pytest.approx(0, abs=1e-6)
     with pytest.raises(LabelError, match="predicts the answers of a decision tree"):
         evaluate(tmp_path / "rival.csv", truth.with_columns({"class": ["a", "b"] * 10}), choice=LabelChoice())
+
+
+def test_a_flag_changes_the_choice_of_the_card_and_no_more(ours, tmp_path):
+    votes, truth, *_ = ours
+    found = evaluate(votes, truth, tmp_path / "r.html", bootstrap=0, changes={"drop": "merger,star"})
+    assert sum(row["galaxies"] for row in found.numbers["classes"].values()) == found.n_judged < 119
+    assert found.numbers["classes"]["spiral"]["galaxies"] > 0  # cw and acw are merged as the card says
+    assert "--drop merger,star" in (tmp_path / "r.html").read_text()
+
+
+def test_ids_in_columns_that_nobody_would_guess(ours, tmp_path):
+    ids, truth, p, _ = galaxies()
+    rows = [",".join([name, *(f"{x:.4f}" for x in line)]) for name, line in zip(ids, p, strict=True)]
+    (tmp_path / "rival.csv").write_text("\n".join(["which,p_edge_on,p_elliptical,p_merger,p_spiral", *rows]))
+    kinds = [f"{name},{NAMES[k].replace('-', '_')}" for name, k in zip(ids, truth, strict=True)]
+    (tmp_path / "truth.csv").write_text("\n".join(["what,class", *kinds]))
+    with pytest.raises(BadVotes, match="which"):
+        evaluate(tmp_path / "rival.csv", tmp_path / "truth.csv", bootstrap=0)
+    found = evaluate(tmp_path / "rival.csv", tmp_path / "truth.csv", bootstrap=0, votes_id="which", truth_id="what")
+    assert found.n_judged == 120
+    with pytest.raises(BadVotes, match="are in the column 'id', not 'which'"):
+        evaluate(ours[0], ours[1], bootstrap=0, votes_id="which")
+
+
+def test_warnings_are_printed_and_on_the_page(tmp_path):
+    ids, truth, p, _ = galaxies()
+    for part, words in (("test", ""), (None, "--part test"), ("train", "are the training part")):
+        metadata = {"card": CARD} | ({"part": part} if part else {})
+        votes = write(tmp_path / "v.parquet", ids, p, metadata=metadata)
+        found = evaluate(votes, catalogue(ids, truth), tmp_path / "r.html", bootstrap=0)
+        assert len(found.warnings) == bool(words)
+        assert found.text().count("warning: ") == bool(words)
+        assert words in found.text()
+        assert all(line in html.unescape((tmp_path / "r.html").read_text()) for line in found.warnings)
+
+
+def test_a_file_judged_by_itself(tmp_path):
+    ids, truth, p, _ = galaxies()
+    votes = write(tmp_path / "v.parquet", ids, p, metadata={})
+    (tmp_path / "copy.parquet").write_bytes(votes.read_bytes())
+    for other in (votes, tmp_path / "copy.parquet"):
+        found = evaluate(votes, other, bootstrap=0, changes={"column": "class"})
+        assert "compare it with itself" in found.text()
+    catalogue(ids, truth).write(tmp_path / "truth.parquet")
+    assert not evaluate(votes, tmp_path / "truth.parquet", bootstrap=0, changes=CARD["labels"]).warnings
+
+
+def test_a_report_that_cannot_be_written_is_refused_at_once(ours, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        sys.modules["tuningfork.evaluate.judge"], "judge_classes", None
+    )  # would fail as soon as it is called
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DiskError, match="is a folder: name the file"):
+        evaluate(ours[0], ours[1], tmp_path)
+    with pytest.raises(DiskError, match="a part of its path is a file"):
+        evaluate(ours[0], ours[1], tmp_path / "file" / "r.html")
+
+
+def test_the_truth_of_a_source(tmp_path):
+    ids, truth, p, _ = galaxies(40)
+    for number, (name, k) in enumerate(zip(ids, truth, strict=True)):
+        folder = tmp_path / "sky" / NAMES[k]
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 255, (16, 16, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+    votes = write(tmp_path / "v.parquet", ids, p, metadata={})
+    ingest(tmp_path / "sky", tmp_path / "store")
+    for place in (tmp_path / "sky", tmp_path / "store"):
+        found = evaluate(votes, place, bootstrap=0)
+        assert found.n_judged == 40
+        assert found.numbers["metrics"]["accuracy"]["value"] == pytest.approx((p.argmax(1) == truth).mean())
+
+
+def test_the_recipe_of_the_training_is_shown_in_full(tmp_path):
+    ids, truth, p, _ = galaxies(40)
+    card = CARD | {"training": {"galaxies": {"train": 9}, "recipe": {"long": "x" * 2000, "last": "the end"}}}
+    write(tmp_path / "v.parquet", ids, p, metadata={"card": card, "part": "test"})
+    evaluate(tmp_path / "v.parquet", catalogue(ids, truth), tmp_path / "r.html", bootstrap=0)
+    folded = (tmp_path / "r.html").read_text().split("<details>")[1].split("</details>")[0]
+    assert "x" * 2000 in folded
+    assert "the end" in folded
 
 
 def test_numbers_are_plain():

@@ -55,3 +55,13 @@ def test_learning_curves_of_whatever_the_card_recorded():
     assert plots.learning_curves(rows[:1]) is None
     assert plots.learning_curves([]) is None
     assert plots.learning_curves([{"epoch": 1, "rate": 0.1}, {"epoch": 2, "rate": 0.2}]) is None
+
+
+def test_epochs_are_whole_and_bookkeeping_is_not_drawn():
+    rows = [{"epoch": e, "train_loss": 1 / e, "accuracy": 0.5, "skipped": 0} for e in (1, 2, 3)]
+    picture = plots.learning_curves(rows)
+    assert picture is not None
+    assert "skipped" not in picture.alt
+    drawn = svg(picture)
+    assert ">1<" in drawn.replace("</text>", "<") and ">1.5<" not in drawn.replace("</text>", "<")
+    assert not [number for number in (1.25, 1.5, 1.75, 2.25, 2.5) if f">{number:.2f}" in drawn]

@@ -32,3 +32,12 @@ def test_the_page_escapes_everything_and_carries_its_style():
     assert page.count("&lt;script&gt;") >= 10
     assert "--ink" in page
     assert page.startswith("<!DOCTYPE html>")
+
+
+def test_wide_tables_fold_their_intervals_and_scroll_rather_than_be_cut():
+    tables = [Table(tuple("abcdefgh"[:n]), (("row", *[Estimate(0.5, 0.4, 0.6)] * (n - 1)),)) for n in (3, 8)]
+    page = render(Page("t", "s", (), (Section("one", "One", tuple(tables)),)))
+    assert page.count('<div class="scroll"><table>') == 1
+    assert page.count('<div class="scroll"><table class="wide">') == 1
+    assert "table.wide .interval { display: block" in page
+    assert ".scroll { overflow-x: auto" in page

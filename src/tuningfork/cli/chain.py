@@ -197,13 +197,17 @@ def predict(
 @app.command()
 def evaluate(
     votes: Annotated[Path, typer.Argument(help="Votes of ours, or a rival's table.")],
-    truth: Annotated[Path, typer.Option(help="Catalogue of the true classes or votes.")],
+    truth: Annotated[Path, typer.Option(help="Catalogue of the true classes or votes, or a store that has them.")],
     out: Annotated[Path, typer.Option(help="The report: one HTML page.")],
     column: Annotated[str, typer.Option(help="Column of the true class.")] = "",
-    merge: Annotated[str, typer.Option(help="Classes to merge in the truth, as in train.")] = "",
-    drop: Annotated[str, typer.Option(help="Classes to leave out of the truth.")] = "",
+    merge: Annotated[
+        str, typer.Option(help="Classes to merge, as in train; none = not even those that the model's card merges.")
+    ] = "",
+    drop: Annotated[str, typer.Option(help="Classes to leave out of the truth; none = none.")] = "",
     tree: Annotated[str, typer.Option(help="Decision tree, where the votes do not tell.")] = "",
     kind: Annotated[str, typer.Option("--as", help="How labels are made of the truth, as in train.")] = "",
+    votes_id: Annotated[str, typer.Option("--id", help="The id column of a rival's votes, if not guessed.")] = "",
+    truth_id: Annotated[str, typer.Option("--truth-id", help="The id column of the truth, if not guessed.")] = "",
     radius: Annotated[
         str, typer.Option(help="Join by position within this angle, e.g. 2arcsec, instead of by id.")
     ] = "",
@@ -211,23 +215,18 @@ def evaluate(
     unmatched: Unmatched = Join.refuse,
     as_json: Json = False,
 ) -> None:
-    """Judge votes against the truth; write a report."""
+    """Judge votes against the truth; write a report. What no flag tells is as the model's card in the votes says."""
     from ..evaluate.judge import evaluate as run
-    from ..galaxy.labels import LabelChoice
     from ..galaxy.position import arcsec
-    from ..recipe import replace
 
-    flags = {"column": column, "merge": merge, "drop": drop, "tree": tree, "kind": kind or ("counts" if tree else "")}
-    changes = {key: value for key, value in flags.items() if value}
+    flags = {"column": column, "merge": merge, "drop": drop, "tree": tree, "kind": kind}
+    changes = {
+        key: "" if value == "none" and key in ("merge", "drop") else value for key, value in flags.items() if value
+    }
     with bar("evaluate", as_json) as progress:
         done = run(
-            votes,
-            truth,
-            out,
-            choice=replace(LabelChoice(), changes) if changes else None,
-            radius_arcsec=arcsec(radius) if radius else None,
-            images=images or None,
-            unmatched=unmatched.value,
+            votes, truth, out, changes=changes, votes_id=votes_id or None, truth_id=truth_id or None,
+            radius_arcsec=arcsec(radius) if radius else None, images=images or None, unmatched=unmatched.value,
             progress=progress,
-        )
+        )  # fmt: skip
     say(done, as_json, f"{done.text()}\nreport: {out}")

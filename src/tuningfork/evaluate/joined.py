@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +15,7 @@ from ..errors import BadCatalog, BadVotes, LabelError
 from ..galaxy.catalog import Catalog
 from ..galaxy.crossmatch import UnmatchedChoice, pair_ids, pair_positions, refuse_unmatched
 from ..galaxy.labels import LabelChoice, Labels, find_votes, make_labels
+from ..galaxy.tree import Tree
 from ..galaxy.votes import Votes, column_name
 from .bootstrap import Floats, Ints
 
@@ -65,32 +68,61 @@ class Joined:
         return self.truth.argmax(1) if len(self.truth) else np.zeros(0, np.int64)
 
 
-def true_labels(votes: Votes, truth: Catalog, choice: LabelChoice | None = None) -> Labels:
-    """The labels of the truth, made as ``choice`` says, or else as the model's card in the votes says.
+def default_choice(votes: Votes, truth: Catalog, changes: Mapping[str, Any] | None = None) -> LabelChoice:
+    """How the model's card in the votes makes labels, with some choices changed (as by :func:`recipe.replace`).
 
-    Votes without a card are judged by the volunteers' counts (or fractions) on their tree, or by the column "class".
-    Raises :class:`LabelError`, which says what to choose, where the truth has nothing of the kind.
+    Votes without a card are judged by the volunteers' votes on their tree, or by the column "class". A changed column
+    means kind "column". A changed tree alone means, for votes on a tree, counts or fractions, whichever the truth has;
+    for classes, kind "largest" unless the card makes classes of votes already.
     """
+    changes = dict(changes or {})
+    told = _told(votes)
+    choice = recipe.from_mapping(LabelChoice, told) if told else LabelChoice()
+    guessed = not told and votes.tree is not None
+    if guessed and votes.tree is not None:
+        choice = LabelChoice(kind="counts", tree=votes.tree.name)
+    if "kind" not in changes and "column" in changes:
+        changes["kind"] = "column"
+    elif "kind" not in changes and (guessed or "tree" in changes) and choice.kind in ("column", "counts", "fractions"):
+        tree = votes.tree if guessed and "tree" not in changes else Tree.load(changes.get("tree", choice.tree))
+        assert tree is not None
+        changes["kind"] = "largest" if votes.head == "classes" else _kind_of_votes(truth, tree)
+    return recipe.replace(choice, changes)
+
+
+def _told(votes: Votes) -> dict[str, Any]:
+    """The choice of labels in the card of these votes, {} without one."""
     card = votes.metadata.get("card")
     told = card.get("labels") if isinstance(card, dict) else None
-    if choice is None and told:
-        choice = recipe.from_mapping(LabelChoice, told)
-        why = f"the card of these votes says that the true class is in a column '{choice.column}', but"
-    elif choice is None and votes.tree is not None:
-        kind = "counts" if find_votes(truth, votes.tree)[0] == "counts" else "fractions"
-        return make_labels(truth, recipe.from_mapping(LabelChoice, {"kind": kind, "tree": votes.tree.name}))
-    elif choice is None:
-        choice = LabelChoice()
-        why = f"these votes do not say how their truth is made; taken was the column '{choice.column}', but"
-    else:
-        return make_labels(truth, choice)
-    if choice.kind == "column" and choice.column not in truth:
+    return told if isinstance(told, dict) else {}
+
+
+def _kind_of_votes(truth: Catalog, tree: Tree) -> str:
+    return "counts" if find_votes(truth, tree)[0] == "counts" else "fractions"
+
+
+def true_labels(
+    votes: Votes, truth: Catalog, choice: LabelChoice | None = None, changes: Mapping[str, Any] | None = None
+) -> Labels:
+    """The labels of the truth, made as ``choice`` says, or else as :func:`default_choice` with ``changes``.
+
+    Raises :class:`LabelError`, which says what to choose, where the truth has nothing of the kind.
+    """
+    if choice is not None:
+        return make_labels(truth, recipe.replace(choice, changes or {}))
+    choice = default_choice(votes, truth, changes)
+    if choice.kind == "column" and choice.column not in truth and "column" not in (changes or {}):
+        why = (
+            f"the card of these votes says that the true class is in a column '{choice.column}', but"
+            if _told(votes)
+            else f"these votes do not say how their truth is made; taken was the column '{choice.column}', but"
+        )
         raise LabelError(
             f"{why} {truth.name} has no such column: name the column of the true classes (--column, in Python "
             "choice=LabelChoice(column=...)), or the decision tree of its votes (--tree, LabelChoice(kind='counts', "
             f"tree=...)). Its columns are: {', '.join(truth.columns[:20])}"
         )
-    return make_labels(truth, choice)
+    return make_labels(truth, choice, strict=False)
 
 
 def join(
@@ -98,6 +130,7 @@ def join(
     truth: Catalog,
     choice: LabelChoice | None = None,
     *,
+    changes: Mapping[str, Any] | None = None,
     radius_arcsec: float | None = None,
     unmatched: UnmatchedChoice = "refuse",
 ) -> Joined:
@@ -105,10 +138,11 @@ def join(
 
     Rows of the truth without votes are counted (a held-out part is a part); votes without a row of truth raise
     :class:`~tuningfork.errors.Unmatched` unless ``unmatched="drop"``. Rejected galaxies need no truth. A galaxy whose
-    truth gives no label (too little agreement, a class that was left out) is counted under its reason. Raises
+    truth gives no label (too little agreement, a class that was left out) is counted under its reason. Where the choice
+    merges classes that the votes still tell apart, their probabilities are summed, which a note says. Raises
     :class:`LabelError` where the votes know nothing of a true class or are of another kind than the labels.
     """
-    labels = true_labels(votes, truth, choice)
+    labels = true_labels(votes, truth, choice, changes)
     done = votes.done
     ids = np.array(votes.ids, dtype=object)[done]
     rows, partners, separation, by = _pairs(votes, ids, truth, radius_arcsec, unmatched)
@@ -171,7 +205,8 @@ def _aligned(
             f"({', '.join(votes.names[:4])} ...), but the truth was read as {labels.kind}: choose other labels "
             f"(LabelChoice.kind, now '{labels.choice.kind}')"
         )
-    alike = {_plain(name): i for i, name in enumerate(votes.names)}
+    named, predicted, merged = _merged(votes, predicted, labels)
+    alike = {_plain(name): i for i, name in enumerate(named)}
     columns = [alike.get(_plain(name), -1) for name in labels.names]
     missing = [name for name, column in zip(labels.names, columns, strict=True) if column < 0]
     bare = votes.head == "classes" and bool(np.isin(predicted, (0.0, 1.0)).all())
@@ -185,13 +220,30 @@ def _aligned(
         if labels.tree is None or labels.tree.kind != "votes":
             raise LabelError("only votes on a tree of questions can be judged; these are measured attributes")
         return labels.names, predicted[:, columns], truth, ()
-    extra = [i for i in range(len(votes.names)) if i not in columns]
-    names = (*labels.names, *(votes.names[i] for i in extra))
+    extra = [i for i in range(len(named)) if i not in columns]
+    names = (*labels.names, *(named[i] for i in extra))
     known = np.column_stack([predicted, np.zeros(len(predicted))])  # column -1: never predicted
     predicted, notes = _renormalised(known[:, columns + extra], labels.ids)
     if bare and len(predicted):
         notes = ("The votes are bare classes without probabilities: what ranks or weighs probabilities means little.",)
-    return names, predicted, np.pad(truth, ((0, 0), (0, len(extra)))), notes
+    return names, predicted, np.pad(truth, ((0, 0), (0, len(extra)))), (*merged, *notes)
+
+
+def _merged(votes: Votes, predicted: Floats, labels: Labels) -> tuple[tuple[str, ...], Floats, tuple[str, ...]]:
+    """Class names and probabilities (N, K) with those columns summed that the labels merge, and notes of it."""
+    if votes.head != "classes":
+        return votes.names, predicted, ()
+    names, notes = list(votes.names), []
+    for new, olds in labels.choice.merge.items():
+        wanted = {_plain(name) for name in (new, *olds)}
+        members = [i for i, name in enumerate(names) if _plain(name) in wanted]
+        if new not in labels.names or not any(_plain(names[i]) != _plain(new) for i in members):
+            continue
+        notes.append(f"The probabilities of {' + '.join(names[i] for i in members)} were summed to that of {new}.")
+        rest = [i for i in range(len(names)) if i not in members]
+        predicted = np.column_stack([predicted[:, rest], predicted[:, members].sum(1)])
+        names = [*(names[i] for i in rest), new]
+    return tuple(names), predicted, tuple(notes)
 
 
 def _plain(name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import __version__, disk
-from ..errors import TuningforkError
+from .. import __version__, disk, recipe
+from ..errors import BadCatalog, BadVotes, DiskError, TuningforkError
 from ..galaxy.catalog import Catalog
 from ..galaxy.crossmatch import UnmatchedChoice
 from ..galaxy.labels import LabelChoice
@@ -24,9 +24,16 @@ from .bootstrap import Estimate
 from .classhead import class_sections, class_summary, class_walls, judge_classes
 from .gallery import exhibits
 from .joined import Joined, join
-from .provenance import account_line, data_section, learning_section, made_section, temperature_of
+from .provenance import (
+    account_line,
+    data_section,
+    learning_section,
+    made_section,
+    seen_in_training,
+    temperature_of,
+)
 from .report import Page, Section, Text, Wall, render
-from .votehead import FEW, judge_votes, vote_sections, vote_summary, vote_walls
+from .votehead import FEW, few_galaxies, judge_votes, vote_sections, vote_summary, vote_walls
 
 Progress = Callable[[int, int, str], None]
 
@@ -36,8 +43,8 @@ class Judgement:
     """What came out: ``n_in = n_done + n_rejected`` holds by id, and ``numbers`` holds everything the report shows.
 
     ``numbers`` is nested dictionaries of text, numbers and None (where no galaxy says anything), ready for JSON; what
-    has an interval is ``{"value", "low", "high"}``. ``summary`` are the report's five lines, ``path`` is the report, ""
-    where none was asked for.
+    has an interval is ``{"value", "low", "high"}``. ``summary`` are the report's five lines, ``warnings`` what makes
+    them mean less than they seem to, ``path`` is the report, "" where none was asked for.
     """
 
     n_in: int
@@ -47,10 +54,11 @@ class Judgement:
     summary: tuple[str, ...]
     numbers: dict[str, Any]
     path: str = ""
+    warnings: tuple[str, ...] = ()
 
     def text(self) -> str:
-        """The summary, one line each."""
-        return "\n".join(self.summary)
+        """The summary and the warnings, one line each."""
+        return "\n".join([*self.summary, *(f"warning: {line}" for line in self.warnings)])
 
 
 def evaluate(
@@ -59,6 +67,9 @@ def evaluate(
     out: str | Path | None = None,
     *,
     choice: LabelChoice | None = None,
+    changes: Mapping[str, Any] | None = None,
+    votes_id: str | None = None,
+    truth_id: str | None = None,
     radius_arcsec: float | None = None,
     images: Source | str | Path | None = None,
     unmatched: UnmatchedChoice = "refuse",
@@ -70,10 +81,13 @@ def evaluate(
 
     Args:
         votes: a file of votes: our Parquet, or any table with ids and columns ``p_<class>`` or ``*_fraction``.
-        truth: a catalogue with the true classes or the volunteers' votes.
+        truth: a catalogue with the true classes or the volunteers' votes, or a store (or another source of galaxies
+            with a catalogue), whose own is taken.
         out: the report, one self-contained HTML page; None for the numbers alone.
         choice: how labels are made from the truth; by default as the model's card in the votes says, of a foreign
-            table the column "class".
+            table the column "class". Classes that it merges are summed in votes that still tell them apart.
+        changes: what to change of that choice, by name: ``{"drop": "star", "merge": "spiral=cw+acw"}``.
+        votes_id, truth_id: the columns of ids in the two files, where they are not guessed.
         radius_arcsec: join by position within this radius instead of by id.
         images: where the pictures of the galleries come from; by default where the votes came from, if still there.
         unmatched: "refuse" votes without a row of truth, or "drop" them; truth without votes is always fine.
@@ -82,33 +96,85 @@ def evaluate(
     The judged galaxies are sorted by id first, so that no number depends on the order of a file. Raises
     :class:`~tuningfork.errors.Unmatched`, :class:`LabelError` or :class:`BadVotes` where the two do not fit.
     """
-    tree = Tree.load(choice.tree) if choice is not None and choice.kind in ("counts", "fractions") else None
-    judged = votes if isinstance(votes, Votes) else Votes.read(votes, tree=tree)
-    catalog = truth if isinstance(truth, Catalog) else Catalog.read(truth)
-    joined = join(judged, catalog, choice, radius_arcsec=radius_arcsec, unmatched=unmatched)
-    temperature = temperature_of(judged.metadata)
-    if joined.head == "classes":
-        found = judge_classes(joined, temperature, resamples=bootstrap, seed=seed, progress=progress)
-        lines = class_summary(found, len(joined.ids))
-        sections = class_sections(joined, found, temperature, seed) if out is not None else ()
-    else:
-        found = judge_votes(joined, resamples=bootstrap, seed=seed, progress=progress)
-        lines = vote_summary(found, len(joined.ids))
-        sections = vote_sections(joined, found) if out is not None else ()
-    account = joined.account
-    summary = (*lines, account_line(account))
-    numbers = plain({"head": joined.head, "account": asdict(account), **found, "notes": list(joined.notes)})
+    _check_writable(out)
+    judged = votes if isinstance(votes, Votes) else _read_votes(votes, votes_id, choice, changes or {})
+    catalog = truth if isinstance(truth, Catalog) else _read_truth(truth, truth_id)
+    joined = join(judged, catalog, choice, changes=changes, radius_arcsec=radius_arcsec, unmatched=unmatched)
+    found, lines, sections = _judged(joined, judged, bootstrap, seed, progress, paged=out is not None)
+    n = joined.account
+    summary = (*lines, account_line(n))
+    warnings = (*_itself(votes, truth), *seen_in_training(judged.metadata), *few_galaxies(found))
+    notes = [*warnings, *joined.notes]
+    numbers = plain({"head": joined.head, "account": asdict(n), **found, "notes": notes})
     if out is not None:
-        command = _command(votes, truth, out, radius_arcsec, images, unmatched)
+        asked = {"--id": votes_id, "--truth-id": truth_id, "--images": images} | _flags(choice, changes)
+        facts = _made(
+            votes, truth, _command(votes, truth, out, radius_arcsec, asked, unmatched), joined, bootstrap, seed
+        )
         after = (
             learning_section(judged.metadata),
             _galleries(joined, judged, images),
-            made_section(_made(votes, truth, command, joined, bootstrap, seed), joined, judged.metadata),
+            made_section(facts, joined, judged.metadata),
         )
         sections = (data_section(joined, judged.metadata, catalog.name), *sections, *after)
-        disk.write_text(out, render(_page(joined, judged, summary, sections, found)))
-    n = account
-    return Judgement(n.n_in, n.n_done, n.n_rejected, n.n_judged, summary, numbers, "" if out is None else str(out))
+        disk.write_text(out, render(_page(joined, judged, summary, notes, sections, found)))
+    told = summary, numbers, "" if out is None else str(out), warnings
+    return Judgement(n.n_in, n.n_done, n.n_rejected, n.n_judged, *told)
+
+
+def _judged(
+    joined: Joined, votes: Votes, resamples: int, seed: int, progress: Progress | None, *, paged: bool
+) -> tuple[dict[str, Any], tuple[str, ...], tuple[Section, ...]]:
+    """All numbers, the lines of the summary, and (for a page) the sections, of either kind of head."""
+    temperature = temperature_of(votes.metadata)
+    if joined.head == "classes":
+        found = judge_classes(joined, temperature, resamples=resamples, seed=seed, progress=progress)
+        sections = class_sections(joined, found, temperature, seed) if paged else ()
+        return found, class_summary(found, len(joined.ids)), sections
+    found = judge_votes(joined, resamples=resamples, seed=seed, progress=progress)
+    return found, vote_summary(found, len(joined.ids)), vote_sections(joined, found) if paged else ()
+
+
+def _check_writable(out: str | Path | None) -> None:
+    """Say before minutes of work that the report cannot be written where it should."""
+    if out is not None and Path(out).is_dir():
+        raise DiskError(f"'{out}' is a folder: name the file of the report, for instance '{Path(out) / 'report.html'}'")
+    if out is not None and any(one.exists() and not one.is_dir() for one in Path(out).parents):
+        raise DiskError(f"'{out}' cannot be written: a part of its path is a file, not a folder")
+
+
+def _read_votes(
+    path: str | Path, id_column: str | None, choice: LabelChoice | None, changes: Mapping[str, Any]
+) -> Votes:
+    """The votes in a file; of another program's, on the tree that the labels are of."""
+    kind = changes.get("kind") or ("" if choice is None else choice.kind)
+    name = changes.get("tree") or ("" if choice is None else choice.tree)
+    on_tree = name and (kind in ("counts", "fractions") or (not kind and "column" not in changes))
+    read = Votes.read(path, tree=Tree.load(name) if on_tree else None, id=id_column)
+    if id_column not in (None, "id") and read.metadata.get("format"):
+        raise BadVotes(f"'{path}' are votes of tuningfork, whose ids are in the column 'id', not '{id_column}'")
+    return read
+
+
+def _read_truth(truth: str | Path, id_column: str | None) -> Catalog:
+    """A table, or the catalogue that a source of galaxies brings."""
+    path = Path(truth)
+    if not path.is_dir() and path.suffix.lower() not in (".h5", ".hdf5"):
+        return Catalog.read(truth, id=id_column)
+    catalog = open_source(truth).catalog
+    if catalog is None:
+        raise BadCatalog(f"'{truth}' holds galaxies without a catalogue: name a table of their true classes")
+    return catalog if id_column is None else Catalog(catalog.table, id_column, name=catalog.name)
+
+
+def _itself(votes: Any, truth: Any) -> tuple[str, ...]:
+    """A warning where the votes and the truth are one file, or copies of one."""
+    files = [Path(one) for one in (votes, truth) if isinstance(one, str | Path) and Path(one).is_file()]
+    if len(files) < 2 or (files[0].stat().st_size != files[1].stat().st_size):
+        return ()
+    if not files[0].samefile(files[1]) and disk.sha256(files[0]) != disk.sha256(files[1]):
+        return ()
+    return ("The votes and the truth are the same file: the numbers compare it with itself.",)
 
 
 def plain(value: Any) -> Any:
@@ -130,10 +196,28 @@ def _named(thing: Any) -> str:
     return str(getattr(thing, "path", "") or getattr(thing, "name", "") or type(thing).__name__).strip("'")
 
 
-def _command(votes: Any, truth: Any, out: Any, radius: float | None, images: Any, unmatched: UnmatchedChoice) -> str:
+def _flags(choice: LabelChoice | None, changes: Mapping[str, Any] | None) -> dict[str, str]:
+    """The flags of the command line that change the labels as was asked for."""
+    default, asked = recipe.to_mapping(LabelChoice()), dict(changes or {})
+    told = {} if choice is None else recipe.to_mapping(choice)
+    asked = {key: value for key, value in told.items() if value != default[key] or key == "kind"} | asked
+    names = {"kind": "--as", "column": "--column", "merge": "--merge", "drop": "--drop", "tree": "--tree"}
+    return {flag: _as_flag(asked[key]) for key, flag in names.items() if key in asked}
+
+
+def _as_flag(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ",".join(f"{new}={'+'.join(olds)}" for new, olds in value.items()) or "none"
+    return str(value) if isinstance(value, str) else ",".join(map(str, value)) or "none"
+
+
+def _command(
+    votes: Any, truth: Any, out: Any, radius: float | None, asked: Mapping[str, Any], unmatched: UnmatchedChoice
+) -> str:
     words = ["tuningfork", "evaluate", _named(votes), "--truth", _named(truth), "--out", str(out)]
     words += ["--radius", f"{radius:g}arcsec"] if radius is not None else []
-    words += ["--images", _named(images)] if images is not None else []
+    for flag, value in asked.items():
+        words += [flag, _named(value)] if value not in (None, "") else []
     words += ["--unmatched", unmatched] if unmatched != "refuse" else []
     return shlex.join(words)
 
@@ -187,12 +271,17 @@ def _source(votes: Votes, images: Source | str | Path | None) -> tuple[Source | 
 
 
 def _page(
-    joined: Joined, votes: Votes, summary: tuple[str, ...], sections: tuple[Section, ...], found: dict[str, Any]
+    joined: Joined,
+    votes: Votes,
+    summary: tuple[str, ...],
+    notes: list[str],
+    sections: tuple[Section, ...],
+    found: dict[str, Any],
 ) -> Page:
     model = votes.metadata.get("model")
     name = model.get("name", "") if isinstance(model, dict) else ""
     what = "classes" if joined.head == "classes" else f"votes on the tree {found['tree']}"
-    warnings = list(joined.notes)
+    warnings = list(notes)
     if joined.head == "classes":
         few = [f"“{key}” ({row['galaxies']})" for key, row in found["classes"].items() if row["galaxies"] < FEW]
         if few:

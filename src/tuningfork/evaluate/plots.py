@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
 from sklearn import metrics as curves
 
 from .bootstrap import Bools, Floats
@@ -172,7 +173,7 @@ def fraction_reliability(panels: Sequence[tuple[str, Reliability]]) -> Picture:
         )
 
 
-_NOT_DRAWN = ("epoch", "step", "seconds", "time", "rate", "learning_rate", "lr")
+_NOT_DRAWN = ("epoch", "step", "seconds", "time", "rate", "learning_rate", "lr", "skipped")
 
 
 def learning_curves(history: Sequence[dict[str, Any]]) -> Picture | None:
@@ -193,6 +194,7 @@ def learning_curves(history: Sequence[dict[str, Any]]) -> Picture | None:
                 marker = "o" if len(history) <= 30 else ""
                 axes.plot(epochs, values, label=name.replace("_", " "), marker=marker, markersize=3, **_style(index))
             axes.set(xlabel="epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
             axes.set_title(title)
             axes.legend()
         return _picture(figure, f"Learning curves over {len(history)} epochs: {', '.join(losses + others)}")

@@ -10,7 +10,7 @@ import numpy as np
 
 from . import plots
 from .joined import Account, Joined
-from .report import Block, Cell, Facts, Figure, Section, Table, Text
+from .report import Block, Cell, Details, Facts, Figure, Section, Table, Text
 
 
 def card_of(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -24,6 +24,20 @@ def temperature_of(metadata: Mapping[str, Any]) -> float:
     value = card_of(metadata).get("temperature", 1.0)
     known = isinstance(value, int | float) and np.isfinite(value) and value > 0
     return float(value) if known else 1.0
+
+
+def seen_in_training(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    """A warning where the model may have been trained on some of the galaxies that it is judged on."""
+    card, part = card_of(metadata), metadata.get("part")
+    if part == "train":
+        return ("These galaxies are the training part of the model's split: on others it is worse. Use --part test.",)
+    known = _mapping(card.get("training")) or _mapping(card.get("split"))
+    if part or not known:
+        return ()
+    return (
+        "Galaxies of the model's training part may be among those judged, which flatters it: the votes do not say "
+        "that they are of one part. Judge votes made with `tuningfork predict --part test`.",
+    )
 
 
 def account_line(account: Account) -> str:
@@ -118,7 +132,8 @@ def _split(metadata: Mapping[str, Any]) -> list[Block]:
         )
     blocks: list[Block] = [Text(told)]
     facts = [(f"split: {key}", _short(value)) for key, value in _mapping(card.get("split")).items()]
-    facts += [(f"training: {key}", _short(value)) for key, value in _mapping(card.get("training")).items()]
+    training = _mapping(card.get("training"))
+    facts += [(f"training: {key}", _short(value)) for key, value in training.items() if key != "recipe"]
     if facts:
         blocks.append(Facts(tuple(facts)))
     return blocks
@@ -160,7 +175,16 @@ def made_section(pairs: Sequence[tuple[str, Any]], joined: Joined, metadata: Map
     if joined.labels.tree is not None:
         tree = joined.labels.tree
         facts += [("tree", f"{tree.name}: {tree.title}"), ("tree digest (SHA-256)", tree.digest)]
-    return Section("made", "How it was made", (Facts(tuple(facts)),))
+    whole = [
+        ("recipe of the training", _mapping(card.get("training")).get("recipe")),
+        ("recipe of the baseline", metadata.get("baseline")),
+    ]
+    folded = [
+        Details(f"The {name}, in full", json.dumps(value, indent=2, ensure_ascii=False, default=str))
+        for name, value in whole
+        if value
+    ]
+    return Section("made", "How it was made", (Facts(tuple(facts)), *folded))
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -41,6 +41,14 @@ class Facts:
     pairs: tuple[tuple[str, str], ...]
 
 
+@dataclass(frozen=True)
+class Details:
+    """A long text, spaced as it is, folded away under its title until somebody opens it."""
+
+    title: str
+    text: str
+
+
 @dataclass(frozen=True, eq=False)
 class Confusion:
     """Counts (K, K) of true (rows) and guessed (columns) classes; the page shows them with their rates, shaded."""
@@ -83,7 +91,7 @@ class Wall:
     exhibits: tuple[Exhibit, ...]
 
 
-Block = Text | Table | Facts | Confusion | Figure | Wall
+Block = Text | Table | Facts | Details | Confusion | Figure | Wall
 
 
 @dataclass(frozen=True)

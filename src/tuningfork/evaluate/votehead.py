@@ -138,17 +138,19 @@ def vote_summary(numbers: dict[str, Any], n_judged: int) -> tuple[str, ...]:
         return ("No galaxy could be judged.",)
     rows = numbers["questions"]
     first = next(iter(rows))
-    told = [name for name, row in rows.items() if np.isfinite(row["explained"].value) and row["galaxies"] >= FEW]
-    best, worst = (
-        choose(told, key=lambda name: rows[name]["explained"].value) if told else first for choose in (max, min)
-    )
+    mean = numbers["rmse_constant"].value
+    better = numbers["rmse"].value <= mean
+    right, few = rows[first]["galaxies"], rows[first]["galaxies"] < FEW
     lines = [
-        f"RMSE {numbers['rmse']} over {numbers['convention']}, of {n_judged:,} galaxies; the column means alone "
-        f"give {numbers['rmse_constant'].value:.3f}.",
-        f"First question ({first}): the leading answer is right for {rows[first]['accuracy']} of "
-        f"{rows[first]['galaxies']:,} galaxies; its commonest answer alone for {rows[first]['accuracy_baseline']:.3f}.",
-        f"Of the variance of the volunteers' fractions, most is explained for {best} ({rows[best]['explained']}), "
-        f"least for {worst} ({rows[worst]['explained']}).",
+        f"RMSE {numbers['rmse']} over {numbers['convention']}, of {n_judged:,} galaxies"
+        + (
+            f"; the column means alone give {mean:.3f}."
+            if better
+            else f", which is worse than the column means, {mean:.3f}."
+        ),
+        f"First question ({first}): the leading answer is right for {rows[first]['accuracy']} of {right:,} galaxies"
+        f"{', which are few' if few else ''}; its commonest answer alone for {rows[first]['accuracy_baseline']:.3f}.",
+        _explained_line(rows),
     ]
     if "votes_covered" in rows[first]:
         shares = [row["votes_covered"].value for row in rows.values() if np.isfinite(row["votes_covered"].value)]
@@ -160,6 +162,33 @@ def vote_summary(numbers: dict[str, Any], n_judged: int) -> tuple[str, ...]:
     else:
         lines.append("These votes are fractions without uncertainties, so that no likelihood can be given.")
     return tuple(lines)
+
+
+def _explained_line(rows: dict[str, Any]) -> str:
+    """Which questions' fractions are explained most and least, and which are predicted worse than by a constant."""
+    told = {name: row["explained"] for name, row in rows.items() if row["galaxies"] >= FEW}
+    told = {name: explained for name, explained in told.items() if np.isfinite(explained.value)}
+    if not told:
+        return f"No question reached {FEW} galaxies, so that nothing is said about the variance of the fractions."
+    good = sorted((name for name in told if told[name].value > 0), key=lambda name: -told[name].value)
+    bad = [f"{name} ({told[name]})" for name in told if told[name].value <= 0]
+    parts = []
+    if len(good) > 1:
+        parts.append(f"most is explained for {good[0]} ({told[good[0]]}), least for {good[-1]} ({told[good[-1]]})")
+    elif good:
+        parts.append(f"{told[good[0]]} is explained for {good[0]}")
+    if bad:
+        parts.append(f"none of the variance is explained (worse than a constant) for {', '.join(bad)}")
+    return f"Of the variance of the volunteers' fractions, {'; '.join(parts)}."
+
+
+def few_galaxies(numbers: dict[str, Any]) -> tuple[str, ...]:
+    """A caution about the questions that were judged on few galaxies, or on none."""
+    rows = numbers.get("questions", {})
+    few = [f"{name} ({row['galaxies']})" for name, row in rows.items() if row["galaxies"] < FEW]
+    if not few or not any(row["galaxies"] for row in rows.values()):
+        return ()
+    return (f"Questions judged on fewer than {FEW} galaxies, whose numbers rest on little: {', '.join(few)}.",)
 
 
 def vote_sections(joined: Joined, numbers: dict[str, Any]) -> tuple[Section, ...]:
