@@ -101,7 +101,7 @@ def test_duplicates_are_refused_if_and_only_if_there_are_any(numbers: list[int],
     with pytest.raises(DuplicateIds) as caught:
         Catalog({"id": ids})
     lines = str(caught.value).splitlines()
-    assert lines[0].startswith(f"{len(twice)} ids stand on several rows")
+    assert lines[0].startswith("1 id stands on" if len(twice) == 1 else f"{len(twice)} ids stand on several rows")
     assert len(lines) - 1 == min(len(twice), 5)
     first = next(one for one in ids if one in twice)
     rows = ", ".join(str(row) for row, one in enumerate(ids, 1) if one == first)[:8]
@@ -314,7 +314,10 @@ def test_join_by_id_keeps_the_order_and_renames_what_is_taken() -> None:
 
 def test_unmatched_rows_refuse_unless_they_are_dropped() -> None:
     left, right = Catalog({"id": ["a", "b", "c"]}), Catalog({"id": ["b", "c", "d"], "x": [1, 2, 3]})
-    with pytest.raises(Unmatched, match=r"1 of 3 rows of the table have no partner.*'a'\n.*unmatched='drop'"):
+    with pytest.raises(
+        Unmatched,
+        match=r"1 of 3 rows of the table have no partner.*'a'\n.*--unmatched drop \(in Python unmatched='drop'\)$",
+    ):
         left.join(right)
     joined, report = left.join(right, unmatched="drop")
     assert joined.ids == ["b", "c"] and joined["x"].tolist() == [1, 2]

@@ -387,7 +387,7 @@ def test_fractions_and_concentrations_of_a_rival_find_their_tree(tmp_path: Path)
     [
         ("objid,p_a,p_b\n1,0.5,0.9\n", r"do not sum to 1:\n  row 1 \(id 1\)"),
         ("objid,p_a,p_b\n1,0.5,\n", r"some predictions but not all: row 1 \(id 1\)"),
-        ("objid,p_a,p_b\n1,0.5,0.5\n1,0.5,0.5\n", "1 ids stand on several rows"),
+        ("objid,p_a,p_b\n1,0.5,0.5\n1,0.5,0.5\n", "1 id stands on several rows"),
         ("objid,p_a,p_b\n1.0,0.5,0.5\n", "floating-point ids"),
         ("p_a,p_b\n0.5,0.5\n", "no column that is known to hold ids"),
         ("objid,mag\n1,17.5\n", "no predictions are known .*p_<class>"),

@@ -321,7 +321,8 @@ def _exact_ids(column: pa.ChunkedArray, name: str, where: str) -> pa.Array:
     if len(counts) < len(ids):
         twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
         rows = [_places(ids, value) for value in twice[:_FIRST]]
-        raise DuplicateIds(_listed(f"{len(twice)} ids stand on several rows of {where} (column '{name}')", rows))
+        stand = "1 id stands" if len(twice) == 1 else f"{len(twice)} ids stand"
+        raise DuplicateIds(_listed(f"{stand} on several rows of {where} (column '{name}')", rows))
     return ids
 
 

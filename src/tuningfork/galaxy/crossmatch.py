@@ -118,7 +118,8 @@ def refuse_unmatched(report: JoinReport, unmatched: UnmatchedChoice, names: tupl
     if unmatched == "refuse" and report.left_only:
         raise Unmatched(
             f"{len(report.left_only)} of {report.n_left} rows of {names[0]} have no partner by {report.by} in "
-            f"{names[1]}: {_some(report.left_only)}{hints}\n  if that is fine, say unmatched='drop' to leave them out"
+            f"{names[1]}: {_some(report.left_only)}{hints}\n  "
+            "if that is fine, leave them out by --unmatched drop (in Python unmatched='drop')"
         )
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from .. import disk
-from ..errors import BadImage, BadStore, Unmatched
+from ..errors import BadImage, BadStore
 from .catalog import Catalog
 from .crossmatch import JoinReport
 from .cutout import Record, Rejected
@@ -143,10 +143,7 @@ def _joined(
     own = source.catalog
     if own is None:
         own = Catalog(pa.table({"id": pa.array(source.ids, pa.string())}), name=f"'{source.path}'")
-    try:
-        joined, report = own.join(labels, unmatched=unmatched)
-    except Unmatched as error:
-        raise Unmatched(f"{error}\nto leave out the galaxies without labels, say so: --unmatched drop") from error
+    joined, report = own.join(labels, unmatched=unmatched)
     return joined, report, digest
 
 

@@ -7,13 +7,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import LabelError
 from .catalog import Catalog
+from .classnames import class_text, in_order, no_such_column, regrouped
 from .question import nearest
 from .tree import TREES, Tree
 from .votecolumns import find_votes
@@ -91,7 +92,7 @@ class Labels:
         return dict(zip(self.names, counted.tolist(), strict=True))
 
 
-def make_labels(catalog: Catalog, choice: LabelChoice) -> Labels:
+def make_labels(catalog: Catalog, choice: LabelChoice, *, strict: bool = True) -> Labels:
     """The labels of a catalogue's galaxies, by ``choice.kind``:
 
     - "column": class names from ``choice.column`` (text or integers, folders named by class among them); one-hot.
@@ -109,14 +110,18 @@ def make_labels(catalog: Catalog, choice: LabelChoice) -> Labels:
 
     ``choice.merge`` sums classes into new ones, ``choice.drop`` leaves classes out, and the rest is renormalised to a
     sum of 1. Names are answers, columns of the tree, or published names. For counts and fractions, merged answers must
-    be of one question and lead to one question, and none can be dropped. Galaxies without a usable label are left
+    be of one question and lead to one question, and none can be dropped. Every name must be known; of "column" without
+    ``strict`` it need not (a truth to be judged by need not hold every class). Galaxies without a usable label are left
     out and counted in ``dropped``. Raises :class:`LabelError` where nothing can be made, with the nearest name, and
     what :func:`find_votes` raises.
     """
     if choice.kind == "column":
-        return _from_column(catalog, choice)
+        return _from_column(catalog, choice, strict)
     if not choice.tree:
-        raise LabelError(f"labels of kind '{choice.kind}' need the votes' tree: one of {', '.join(TREES)}, or a file")
+        raise LabelError(
+            f"labels of kind '{choice.kind}' need the votes' tree (--tree NAME, labels.tree): one of "
+            f"{', '.join(TREES)}, or a file"
+        )
     tree = Tree.load(choice.tree)
     maker = _MAKERS.get(choice.kind)
     if maker is None:
@@ -348,42 +353,16 @@ _MAKERS = {
 }
 
 
-def _text(value: Any) -> str:
-    """A class name as written: 3 and 3.0 (an integer column with nulls) are "3"; None, NaN and "" are no class."""
-    if value is None or (isinstance(value, (float, np.floating)) and np.isnan(value)) or np.ma.is_masked(value):
-        return ""
-    if isinstance(value, (float, np.floating)) and float(value).is_integer():
-        return str(int(value))
-    return (value.decode() if isinstance(value, bytes) else str(value)).strip()
-
-
-def _in_order(text: str) -> tuple[bool, int, str]:
-    """Whole numbers by size, then words by alphabet."""
-    number = re.fullmatch(r"-?\d+", text) is not None
-    return not number, int(text) if number else 0, text
-
-
-def _from_column(catalog: Catalog, choice: LabelChoice) -> Labels:
+def _from_column(catalog: Catalog, choice: LabelChoice, strict: bool) -> Labels:
     if choice.column not in catalog.columns:
-        raise LabelError(
-            f"{catalog.name} has no column '{choice.column}'{nearest(choice.column, catalog.columns)}; "
-            f"its columns are {', '.join(catalog.columns[:12])}"
-        )
-    texts = [_text(value) for value in catalog[choice.column]]
-    known = sorted({text for text in texts if text}, key=_in_order)
-    renamed = {text: text for text in known}
-    for new, olds in choice.merge.items():
-        there = [old for old in olds if old in renamed]
-        if not there and new not in renamed:
-            raise LabelError(
-                f"no galaxy is of a class that is merged into '{new}' ({', '.join(olds)})"
-                f"{nearest(olds[0], known) if olds else ''}: the classes are {', '.join(known[:20])}"
-            )
-        renamed.update(dict.fromkeys(there, new))
+        raise no_such_column(choice.column, catalog.columns, catalog.name)
+    texts = [class_text(value) for value in catalog[choice.column]]
+    known = sorted({text for text in texts if text}, key=in_order)
+    renamed = regrouped(known, choice.merge, choice.drop, strict=strict)
     classes = [renamed.get(text, "") for text in texts]
     dropped = {"without a class": classes.count("")}
     dropped |= {f"of the dropped class '{one}'": classes.count(one) for one in choice.drop}
-    names = sorted({renamed[text] for text in known} - set(choice.drop), key=_in_order)
+    names = sorted({renamed[text] for text in known} - set(choice.drop), key=in_order)
     index = {name: number for number, name in enumerate(names)}
     values = _one_hot(np.array([index.get(name, -1) for name in classes], dtype=np.int64), len(names))
     labels = _classes(catalog, choice, names, values, dropped, None)

@@ -33,8 +33,9 @@ def find_votes(
 
     - "counts": ``<column>_count``; or ``<column>`` alone, unless all are shares of 1; or unweighted fractions times the
       published number of votes on the question (Galaxy Zoo 1, Hubble, CANDELS), where that gives whole numbers.
-    - "fractions": ``<column>_fraction``, ``_frac``, ``_weighted_fraction``, ``_weighted_frac``, ``<column>`` alone, or
-      a published name (``P_EL``); brought to a sum of 1 per question (NaN where it was not asked).
+    - "fractions": ``<column>_fraction``, ``_frac``, ``_weighted_fraction``, ``_weighted_frac``, ``<column>`` alone
+      (unless it holds counts), or a published name (``P_EL``); brought to a sum of 1 per question (NaN where it was
+      not asked).
     - "debiased": ``<column>_debiased``, ``_debiased_fraction``; likewise.
     - "challenge": the Galaxy Challenge's ``Class1.1`` .. ``Class11.6`` (tree gz2), cumulative as they are.
     - a tree of attributes has the kind "attributes": values as published, see :meth:`Tree.scaled`.
@@ -128,7 +129,14 @@ def _fractions(tree: Tree, look: Look) -> Floats | None:
     for found in (_ending(tree, look, "fractions"), _aliases(tree, look)):
         if found is not None:
             return found
-    return look(tree.columns)
+    bare = look(tree.columns)
+    return None if bare is not None and _whole_votes(bare) else bare
+
+
+def _whole_votes(bare: Floats) -> bool:
+    """Whether columns that do not say what they are hold votes: whole numbers, one of them above 1."""
+    known = bare[~np.isnan(bare)]
+    return bool((known == np.rint(known)).all() and known.max(initial=0.0) > 1)
 
 
 def _debiased(tree: Tree, look: Look) -> Floats | None:

@@ -115,7 +115,7 @@ class VotesWriter:
         order = [*ids, *(one for one in why if one not in set(ids))]
         if len(set(order)) < len(order):
             twice = [one for one, number in Counter(order).items() if number > 1]
-            raise BadVotes(f"{len(twice)} ids came twice in one call, such as {twice[:5]}")
+            raise BadVotes(f"{len(twice)} id{'s' * (len(twice) > 1)} came twice in one call, such as {twice[:5]}")
         reasons = [why.get(one) for one in order]
         n_done = reasons.count(None)
         if values is None:
