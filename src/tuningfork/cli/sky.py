@@ -74,8 +74,10 @@ def surveys(as_json: Json = False) -> None:
 @app.command()
 def query(
     service: Annotated[str, typer.Argument(help="sdss.")],
-    out: Annotated[Path, typer.Option(help="The catalogue to write: .csv .ecsv .fits .vot .parquet.")],
     sql: Annotated[str, typer.Argument(help="A SELECT, instead of a preset.")] = "",
+    out: Annotated[Path, typer.Option(help="The catalogue to write: .csv .ecsv .fits .vot .parquet.")] = Path(
+        "query.parquet"
+    ),
     preset: Annotated[str, typer.Option(help="galaxyzoo1, galaxyzoo1-nospec, galaxyzoo2 or photometry.")] = "",
     where: Annotated[str, typer.Option(help="Condition on the rows of a preset.")] = "",
     url: Url = "",
@@ -111,7 +113,9 @@ def datasets(
 @app.command()
 def fetch(
     name: Annotated[str, typer.Argument(help="A data set's name (see `tuningfork datasets`), or a card of your own.")],
-    out: Annotated[Path, typer.Option(help="Folder for the files and what becomes of them.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the files and what becomes of them; default NAME.")
+    ] = None,
     own: Annotated[Path | None, typer.Option("--from", help="Folder that already holds the files, instead.")] = None,
     url: Url = "",
     ingest: Annotated[bool, typer.Option(help="Make a store or a catalogue of them.")] = True,
@@ -121,7 +125,7 @@ def fetch(
     from ..published import fetch as run
 
     with bar("fetch", as_json) as progress:
-        done = run(name, out, url=url or None, own=own, ingest=ingest, progress=progress)
+        done = run(name, out or Path(name).stem, url=url or None, own=own, ingest=ingest, progress=progress)
     say(done.to_mapping(), as_json, str(done))
     raise typer.Exit(REJECTED if done.store and done.store.n_rejected else DONE)
 
@@ -130,7 +134,7 @@ def fetch(
 def from_zooniverse(
     export: Annotated[Path, typer.Argument(help="Classification, extract or reduction export (CSV).")],
     tree: TreeName,
-    out: Annotated[Path, typer.Option(help="The catalogue of votes to write.")],
+    out: Annotated[Path, typer.Option(help="The catalogue of votes to write.")] = Path("volunteers.parquet"),
     task_map: TaskMap = None,
     weighting: Annotated[str, typer.Option(help="none, or consistency (Galaxy Zoo 2's weights).")] = "none",
     id_key: IdKey = "",
