@@ -60,8 +60,8 @@ def train(
     if column:
         chosen = replace(chosen, labels=replace(chosen.labels, column=column))
     if chosen.labels.tree and chosen.labels.kind == "column" and not column:
-        kind = "counts" if find_votes(catalog, Tree.load(chosen.labels.tree))[0] == "counts" else "fractions"
-        chosen = replace(chosen, labels=replace(chosen.labels, kind=kind))
+        counted = find_votes(catalog, Tree.load(chosen.labels.tree))[0] == "counts"
+        chosen = replace(chosen, labels=replace(chosen.labels, kind="counts" if counted else "fractions"))
     return fit(source, out, chosen, labels=catalog, progress=progress)
 
 
