@@ -482,3 +482,30 @@ def test_more_votes_narrow_the_interval_around_the_same_fraction() -> None:
     np.testing.assert_allclose(few["fraction"], many["fraction"], rtol=1e-12)
     assert (many["high"] - many["low"] < few["high"] - few["low"]).all()
     assert ((few["low"] < few["fraction"]) & (few["fraction"] < few["high"])).all()
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".fits", ".vot", ".ecsv", ".csv"])
+def test_attributes_keep_their_own_scale(tmp_path: Path, ending: str) -> None:
+    """EFIGI's T runs from -6 to 11, so that 0 is -6, 1 is 11, and the rest from 0 to 1."""
+    tree = Tree.load("efigi")
+    values = np.random.default_rng(3).random((4, len(tree.columns))).astype(np.float32)
+    values[0], values[1] = 0, 1
+    with VotesWriter(tmp_path / "v.parquet", "sigmoid", tree.columns, tree, {}) as writer:
+        writer.write(list("abcd"), None, None, values)
+    Votes.read(tmp_path / "v.parquet").export(tmp_path / f"out{ending}")
+    back = Votes.read(tmp_path / f"out{ending}")
+    assert back.head == "sigmoid" and back.names == tree.columns and back.n_done == 4
+    assert back.table.column("T").to_pylist()[:2] == [-6, 11]
+    assert back.table.column("Bar_Length").to_pylist()[:2] == [0, 1]
+    np.testing.assert_allclose(back.values, values, atol=3e-7)  # float32 of numbers up to 11, over 17
+
+
+def test_classes_that_do_not_exclude_each_other(tmp_path: Path) -> None:
+    with VotesWriter(tmp_path / "v.parquet", "sigmoid", ("ring", "bar"), None, {}) as writer:
+        writer.write(["a"], None, None, np.array([[0.9, 0.8]], np.float32))
+    Votes.read(tmp_path / "v.parquet").export(tmp_path / "v.fits")
+    back = Votes.read(tmp_path / "v.fits")
+    assert back.layout.value_columns == ["p_ring", "p_bar"] and "entropy" not in back.table.column_names
+    np.testing.assert_array_equal(back.values, np.array([[0.9, 0.8]], np.float32))
+    with pytest.raises(BadVotes, match="outside"), VotesWriter(tmp_path / "w", "sigmoid", ("r",), None, {}) as writer:
+        writer.write(["a"], None, None, np.array([[1.1]], np.float32))

@@ -109,7 +109,7 @@ def true_labels(
     Raises :class:`LabelError`, which says what to choose, where the truth has nothing of the kind.
     """
     if choice is not None:
-        return make_labels(truth, recipe.replace(choice, changes or {}))
+        return make_labels(truth, recipe.replace(choice, changes or {}), strict=False)
     choice = default_choice(votes, truth, changes)
     if choice.kind == "column" and choice.column not in truth and "column" not in (changes or {}):
         why = (
@@ -199,6 +199,11 @@ def _aligned(
     Votes on a tree come into the order of the truth's tree. Of classes the votes may know more than the truth holds.
     """
     truth = np.asarray(labels.values, dtype=np.float64)
+    if votes.head == "sigmoid":
+        raise LabelError(
+            f"{votes.name} holds a sigmoid head's answers (attributes, or classes that do not exclude each other), for "
+            "which there is no report: compare its columns with the truth's, or train a head of classes or of votes"
+        )
     if (labels.kind == "classes") != (votes.head == "classes"):
         raise LabelError(
             f"{votes.name} predicts {'classes' if votes.head == 'classes' else 'the answers of a decision tree'} "

@@ -23,7 +23,8 @@ _WANTED = (
 def recognise(catalog: Catalog, tree: Tree | None = None) -> tuple[pa.Table, Layout]:
     """The predictions in a catalogue, as our table and its layout.
 
-    In this order: columns ``p_<class>`` are class probabilities; ``*_concentration`` are a Dirichlet head and
+    In this order: columns ``p_<class>`` are class probabilities; the attributes of a tree (as in
+    EFIGI, on its own scale) are those; ``*_concentration`` are a Dirichlet head and
     ``*_fraction`` fractions of ``tree`` (or of the built-in tree with just these columns, or of none); other columns
     of numbers in [0, 1] that sum to 1 in every row are class probabilities; a text column ``class`` is taken as
     certain. A row is rejected where a column ``status`` says so, or where it has no value at all (reason: the
@@ -52,6 +53,9 @@ def _layout(catalog: Catalog, tree: Tree | None) -> tuple[Layout, list[str]]:
     chances = [name for name in numbers if name.startswith("p_")]
     if chances and tree is None:
         return Layout("classes", _written(catalog, [name[2:] for name in chances])), chances
+    measured = tree or next((one for one in map(Tree.load, TREES) if {*one.columns} <= {*numbers}), None)
+    if measured is not None and measured.kind == "attributes" and {*measured.columns} <= {*numbers}:
+        return Layout("sigmoid", measured.columns, measured), list(measured.columns)
     for head, suffix in (("dirichlet", "_concentration"), ("fractions", "_fraction")):
         stems = [name.removesuffix(suffix) for name in numbers if name.endswith(suffix)]
         known = tree or _built_in(stems)
@@ -73,7 +77,7 @@ def _layout(catalog: Catalog, tree: Tree | None) -> tuple[Layout, list[str]]:
 
 def _values(catalog: Catalog, layout: Layout, columns: list[str]) -> NDArray[np.float64]:
     if columns:
-        return _stack(catalog, columns)
+        return layout.outputs(_stack(catalog, columns))
     values = np.full((len(catalog), len(layout.names)), np.nan)
     for row, name in enumerate(catalog["class"]):
         if name is not None:

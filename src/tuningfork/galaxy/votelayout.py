@@ -19,7 +19,7 @@ from .beta import dirichlet_columns
 from .tablefile import field
 from .tree import Tree
 
-HEADS = ("classes", "dirichlet", "fractions")
+HEADS = ("classes", "dirichlet", "fractions", "sigmoid")
 LONGEST = 68  # characters that FITS takes in a column's name
 EXACT = 1e-3  # how far from 1 our probabilities may add up (float32, an ensemble's mean)
 ROUNDED = 0.05  # the same of a foreign table, which may have rounded many classes to two digits
@@ -62,7 +62,10 @@ class Layout:
     """What a table of predictions holds: the head's kind, the names of its K outputs, and the tree of a vote head.
 
     ``head`` is "classes" (``names`` are the classes as the astronomer writes them), "dirichlet" or "fractions"
-    (``names`` are ``tree.columns``; a foreign table of fractions may have no tree). Raises :class:`BadVotes` for
+    (``names`` are ``tree.columns``; a foreign table of fractions may have no tree), or "sigmoid", K numbers in [0, 1]
+    that need not sum to 1: of a tree of attributes one column ``<attribute>`` each, on the tree's own scale
+    (``low + x (high - low)``); without a tree ``p_<class>``, and with a tree of votes ``<answer>_fraction``.
+    Raises :class:`BadVotes` for
     names that cannot be columns, or that are not the tree's.
     """
 
@@ -88,8 +91,37 @@ class Layout:
     @cached_property
     def value_columns(self) -> list[str]:
         """The columns that hold the K outputs, in their order: probabilities, concentrations or fractions."""
-        shape = {"classes": "p_{}", "dirichlet": "{}_concentration", "fractions": "{}_fraction"}[self.head]
+        shape = {"classes": "p_{}", "dirichlet": "{}_concentration"}.get(self.head, "{}_fraction")
+        if self.head == "sigmoid":
+            shape = "p_{}" if self.tree is None else "{}" if self._attributes else shape
         return column_names(shape.format(name) for name in self.names)
+
+    @property
+    def _attributes(self) -> bool:
+        return self.head == "sigmoid" and self.tree is not None and self.tree.kind == "attributes"
+
+    def _scale(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Where each attribute's scale begins, and how long it is."""
+        asked = self.tree.questions if self.tree is not None else ()
+        return np.array([one.low for one in asked]), np.array([one.high - one.low for one in asked])
+
+    def outputs(self, columns: NDArray[Any]) -> NDArray[np.float64]:
+        """The K outputs from what :attr:`value_columns` hold, (N, K): attributes go from their own scale to [0, 1]."""
+        values = np.asarray(columns, np.float64)
+        if self._attributes:
+            low, length = self._scale()
+            values = (values - low) / length
+        return values
+
+    def _written(self) -> list[tuple[str, pa.DataType, str]]:
+        """The columns of a sigmoid head."""
+        if self._attributes and self.tree is not None:
+            told = [f"{one.text or one.name}, from {one.low:g} to {one.high:g}" for one in self.tree.questions]
+        elif self.tree is None:
+            told = [f"probability of {name}, whatever the others are" for name in self.names]
+        else:
+            told = [f"expected fraction of {name}, whatever the others are" for name in self.names]
+        return [(name, pa.float32(), words) for name, words in zip(self.value_columns, told, strict=True)]
 
     @cached_property
     def fields(self) -> list[pa.Field]:
@@ -99,6 +131,8 @@ class Layout:
             made.append(("class", pa.string(), "the class of largest probability"))
             made += [(f"p_{name}", pa.float32(), f"probability of class {name}") for name in self.names]
             made.append(("entropy", pa.float32(), "-sum p ln p of the probabilities, in nats"))
+        elif self.head == "sigmoid":
+            made += self._written()
         elif self.tree is None or self.tree.kind == "attributes":
             made += [(f"{name}_fraction", pa.float32(), f"predicted {name}, in [0, 1]") for name in self.names]
         else:
@@ -176,14 +210,19 @@ class Layout:
         for what, array in parts.items():
             for number, name in enumerate(self.names):
                 made[column_name(f"{name}_{what}")] = array[:, number].astype(np.float32)
+        low, length = self._scale() if self._attributes else (np.zeros(len(self.names)), np.ones(len(self.names)))
         for number, name in enumerate(self.value_columns):
-            made[name] = np.asarray(values[:, number], np.float32)
+            made[name] = (low[number] + length[number] * np.asarray(values[:, number], np.float64)).astype(np.float32)
         return made
 
     def values(self, table: pa.Table) -> NDArray[np.float32]:
         """The K outputs of each row as (N, K) float32, NaN where rejected."""
         columns = [table.column(name).to_numpy() for name in self.value_columns]
-        return np.column_stack(columns).astype(np.float32) if len(table) else np.empty((0, len(columns)), np.float32)
+        return (
+            self.outputs(np.column_stack(columns)).astype(np.float32)
+            if len(table)
+            else np.empty((0, len(columns)), np.float32)
+        )
 
     def check(self, values: NDArray[Any], ids: Sequence[str], tolerance: float = EXACT) -> None:
         """Raise :class:`BadVotes`, naming the first galaxies, for outputs that cannot be.

@@ -176,7 +176,7 @@ class Votes:
 
     @property
     def head(self) -> str:
-        """What the values are: "classes", "dirichlet" or "fractions"."""
+        """What the values are: "classes", "dirichlet", "fractions" or "sigmoid"."""
         return self.layout.head
 
     @property
@@ -214,8 +214,8 @@ class Votes:
 
     @cached_property
     def fractions(self) -> NDArray[np.float32]:
-        """The expected fraction of every answer, (N, A), NaN where rejected; of a class head, its probabilities."""
-        if self.head == "classes":
+        """The expected fraction of every answer, (N, A), NaN where rejected; of other heads, ``values``."""
+        if self.head in ("classes", "sigmoid"):
             return self.values
         columns = [self.table.column(column_name(f"{name}_fraction")).to_numpy() for name in self.names]
         return np.column_stack(columns).astype(np.float32)
