@@ -65,8 +65,7 @@ class Layout:
     (``names`` are ``tree.columns``; a foreign table of fractions may have no tree), or "sigmoid", K numbers in [0, 1]
     that need not sum to 1: of a tree of attributes one column ``<attribute>`` each, on the tree's own scale
     (``low + x (high - low)``); without a tree ``p_<class>``, and with a tree of votes ``<answer>_fraction``.
-    Raises :class:`BadVotes` for
-    names that cannot be columns, or that are not the tree's.
+    Raises :class:`BadVotes` for names that cannot be columns, or that are not the tree's.
     """
 
     head: str
