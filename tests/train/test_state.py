@@ -108,7 +108,7 @@ def test_another_recipe_or_other_galaxies_are_refused_and_every_difference_liste
     other = copy.deepcopy(IDENTITY)
     other["recipe"]["train"]["rate"] = 0.2  # type: ignore[index]
     other["galaxies"] = "abd"
-    with pytest.raises(RecipeError, match=r"galaxies: 'abc' there, 'abd' now; recipe.train.rate: 0.1 there, 0.2 now"):
+    with pytest.raises(RecipeError, match=r"recipe.train.rate: 0.1 there, 0.2 now; galaxies: 'abc' there, 'abd' now"):
         load(tmp_path, other)
     with pytest.raises(RecipeError, match=r"recipe.train.milestones: \[1.0, 2.0\] there, 'absent' now"):
         load(tmp_path, {"recipe": {"train": {"rate": 0.1}}, "galaxies": "abc"})
