@@ -9,7 +9,9 @@ import hashlib
 import json
 import os
 import re
+import signal
 import socket
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -240,6 +242,24 @@ def lock(folder: str | Path) -> Iterator[None]:
         yield
     finally:
         file.close()
+
+
+@contextlib.contextmanager
+def stop_on_sigterm() -> Iterator[threading.Event]:
+    """An event that SIGTERM sets (in the main thread; elsewhere Python takes no signals), as long as this lasts.
+
+    Whoever works in here looks at it between two pieces of work, and when it is set raises
+    :class:`~tuningfork.errors.Stopped` with what is kept: the command line then ends with exit code 75.
+    """
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _take(file: IO[str], folder: str | Path) -> None:

@@ -20,6 +20,7 @@ TuningforkError
 ├── SplitError           an empty part, or one galaxy on both sides of a split
 ├── BadWeights           weights that do not fit their card, or fail their golden pair
 ├── TrainingError        training cannot start, or cannot go on
+├── Stopped              SIGTERM ended the work between two pieces of it; the same command goes on
 └── MissingExtra         an optional library is not installed
 """
 
@@ -139,6 +140,13 @@ class BadWeights(TuningforkError):
 
 class TrainingError(TuningforkError):
     """Training cannot start, or cannot go on; the message names the galaxies or the choice at fault."""
+
+
+class Stopped(TuningforkError):
+    """SIGTERM asked the work to end, and it has, between two pieces of it; the message says what is kept.
+
+    The same call goes on from there. The command line prints it and ends with exit code 75 (EX_TEMPFAIL).
+    """
 
 
 class MissingExtra(TuningforkError, ImportError):

@@ -2,6 +2,10 @@
 
 import gzip
 import os
+import signal
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tuningfork.errors import BadCatalog, BadStore, DuplicateIds, Reason, Unmatched
+from tuningfork.errors import BadCatalog, BadStore, DuplicateIds, Reason, Stopped, Unmatched
 from tuningfork.galaxy.catalog import Catalog
 from tuningfork.galaxy.cutout import COLOUR, Record
 from tuningfork.galaxy.ingest import Summary, ingest
@@ -182,6 +186,36 @@ def test_labels_that_do_not_join_refuse_the_run_with_the_ids(tmp_path: Path, own
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("theirs", "why"),
+    [
+        (["a.jpg", "b.jpg"], "without the file's folder and suffix: 'a' and 'a.jpg'"),
+        (["a ", "b  "], "if white space around the ids were stripped: 'a' and 'a '"),
+        (["x/a.png ", "x/b.png "], "without white space and the file's folder and suffix: 'a' and 'x/a.png '"),
+    ],
+)
+def test_where_no_label_joins_the_reason_is_told_and_dropping_all_is_not_offered(
+    tmp_path: Path, theirs: list[str], why: str
+) -> None:
+    source = folder_of(tmp_path / "in", ["a", "b"])
+    for choice in ("refuse", "drop"):
+        with pytest.raises(Unmatched) as told:
+            ingest(source, tmp_path / "out", labels=labels(tmp_path / "labels.csv", theirs), unmatched=choice)
+        assert f"hint: all 2 would match {why}" in str(told.value)
+        assert str(told.value).count("hint") == 1 and "unmatched" not in str(told.value)
+
+
+def test_the_way_to_drop_is_said_once_as_the_command_line_says_it(tmp_path: Path) -> None:
+    source = folder_of(tmp_path / "in", ["a", "b"])
+    with pytest.raises(Unmatched) as told:
+        ingest(source, tmp_path / "out", labels=labels(tmp_path / "labels.csv", ["a", "c"]))
+    assert str(told.value).endswith("leave them out by --unmatched drop (in Python unmatched='drop')")
+    assert str(told.value).count("--unmatched drop") == str(told.value).count("unmatched=") == 1
+    with pytest.raises(Unmatched) as told:  # whoever selects has no such choice
+        Catalog({"id": ["a", "c"]}).select(["a", "b"])
+    assert "unmatched" not in str(told.value)
+
+
 def test_float_ids_and_duplicate_labels_are_refused(tmp_path: Path) -> None:
     source = folder_of(tmp_path / "in", ["1", "2"])
     with pytest.raises(BadCatalog):
@@ -275,3 +309,57 @@ def test_all_real_fits_files_are_stored_or_rejected_with_a_reason(real_data: Pat
     stacks = {f"des_{band}" for band in "grizY"}  # taken for single galaxies here, they have 46 planes
     assert {r.id: r.reason for r in summary.rejected} == dict.fromkeys(stacks, Reason.WRONG_SHAPE)
     assert Store.open(tmp_path / "out").verify() == []
+
+
+# --- stopped --------------------------------------------------------------------------------------------------------
+
+
+def test_sigterm_ends_it_with_what_is_kept_and_the_same_call_goes_on(tmp_path: Path) -> None:
+    source, before = folder_of(tmp_path / "in", [f"g{n}" for n in range(10)]), signal.getsignal(signal.SIGTERM)
+
+    def stop(done: int, total: int, text: str) -> None:
+        if done == 8:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Stopped, match=r"keeps 6 of 10 galaxies; run the same command again"):
+        ingest(source, tmp_path / "out", shard_size=3, threads=1, progress=stop)
+    assert signal.getsignal(signal.SIGTERM) is before
+    kept = content(tmp_path / "out")
+    assert [name for name in sorted(kept) if name.startswith("shard-")] == [
+        "shard-00000.parquet",
+        "shard-00001.parquet",
+    ]
+    summary = ingest(source, tmp_path / "out", shard_size=3)
+    ingest(source, tmp_path / "whole", shard_size=3)
+    accounted(summary, [f"g{n}" for n in range(10)])
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
+def test_sigterm_after_the_last_galaxy_stops_nothing(tmp_path: Path) -> None:
+    source = folder_of(tmp_path / "in", ["a", "b"])
+    said = lambda done, total, text: done == total and os.kill(os.getpid(), signal.SIGTERM)  # noqa: E731
+    accounted(ingest(source, tmp_path / "out", progress=said), ["a", "b"])
+
+
+def test_in_another_thread_no_signal_is_touched(tmp_path: Path) -> None:
+    source, done = folder_of(tmp_path / "in", ["a"]), []
+    thread = threading.Thread(target=lambda: done.append(ingest(source, tmp_path / "out")))
+    thread.start()
+    thread.join()
+    assert done and done[0].n_done == 1
+
+
+def test_the_command_line_ends_with_75_and_says_to_run_it_again(tmp_path: Path) -> None:
+    source = folder_of(tmp_path / "in", [f"g{n}" for n in range(5)])
+    code = (
+        "import os, signal, sys, importlib\n"
+        "ingest = importlib.import_module('tuningfork.galaxy.ingest')\n"
+        "prove = ingest._prove\n"
+        "ingest._prove = lambda item: (os.kill(os.getpid(), signal.SIGTERM), prove(item))[1]\n"
+        "from tuningfork.cli import main\n"
+        "main()"
+    )
+    words = [sys.executable, "-c", code, "ingest", str(source), "--out", str(tmp_path / "out")]
+    ended = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 75, ended.stderr
+    assert "of 5 galaxies; run the same command again" in ended.stderr and "Traceback" not in ended.stderr

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from ..errors import TuningforkError
+from ..errors import Stopped, TuningforkError
 from . import chain, looking, sky
 from .screen import DONE, FAILED, INTERRUPTED, REJECTED, REQUEUE, app
 
@@ -32,6 +32,9 @@ def main() -> None:
     """Run the command line; errors that tuningfork raises on purpose are printed, not traced."""
     try:
         app()
+    except Stopped as error:
+        typer.echo(f"stopped: {error}", err=True)
+        sys.exit(REQUEUE)
     except TuningforkError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(FAILED)

@@ -189,7 +189,7 @@ class Catalog:
         found = pc.index_in(wanted, value_set=self.id_texts)
         if found.null_count:
             report = pair_ids(wanted, self.id_texts)[2]
-            refuse_unmatched(report, "refuse", ("the selection", self.name))
+            refuse_unmatched(report, "refuse", ("the selection", self.name), droppable=False)
         return self.rows(found.to_numpy(zero_copy_only=False))
 
     def with_columns(self, columns: Mapping[str, Any], units: Mapping[str, str] | None = None) -> Catalog:

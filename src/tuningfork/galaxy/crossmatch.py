@@ -101,11 +101,14 @@ def pair_positions(
     return rows, partners, separation.arcsec[mutual], report
 
 
-def refuse_unmatched(report: JoinReport, unmatched: UnmatchedChoice, names: tuple[str, str]) -> None:
+def refuse_unmatched(
+    report: JoinReport, unmatched: UnmatchedChoice, names: tuple[str, str], *, droppable: bool = True
+) -> None:
     """Raise :class:`Unmatched` if a row of the left table has no partner, or (whatever was chosen) if none has.
 
     Rows of the right table that nobody asked for are reported, not refused: a catalogue of labels is usually larger
-    than the galaxies at hand.
+    than the galaxies at hand. The message names the choice to drop the rows only where the caller has it
+    (``droppable``) and it would leave some.
     """
     if unmatched not in ("refuse", "drop"):
         raise ValueError(f"unmatched must be 'refuse' or 'drop', not {unmatched!r}")
@@ -116,10 +119,12 @@ def refuse_unmatched(report: JoinReport, unmatched: UnmatchedChoice, names: tupl
             f"{report.n_right} of {names[1]} (such as {_some(report.right_only)}){hints}"
         )
     if unmatched == "refuse" and report.left_only:
+        way = (
+            "\n  if that is fine, leave them out by --unmatched drop (in Python unmatched='drop')" if droppable else ""
+        )
         raise Unmatched(
             f"{len(report.left_only)} of {report.n_left} rows of {names[0]} have no partner by {report.by} in "
-            f"{names[1]}: {_some(report.left_only)}{hints}\n  "
-            "if that is fine, leave them out by --unmatched drop (in Python unmatched='drop')"
+            f"{names[1]}: {_some(report.left_only)}{hints}{way}"
         )
 
 
@@ -146,10 +151,16 @@ def _through_float(text: str) -> str:
     return text
 
 
+def _bare(text: str) -> str:
+    """The name of a file, without white space, folder and suffix."""
+    return re.sub(r"(\.[A-Za-z]{1,5}){1,2}$", "", text.strip().split("/")[-1])
+
+
 _DISGUISES: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("if white space around the ids were stripped", str.strip),
     ("if upper and lower case were the same", str.casefold),
-    ("without the file's folder and suffix", lambda text: re.sub(r"(\.[A-Za-z]{1,5}){1,2}$", "", text.split("/")[-1])),
+    ("without the file's folder and suffix", lambda text: _bare(text) if text == text.strip() else text),
+    ("without white space and the file's folder and suffix", _bare),
     ("if they were integers, not floats such as '5.0'", _as_integer),
     ("without leading zeros", lambda text: text.lstrip("0") or "0"),
     ("after rounding to a float: one table's ids have been through floating point and have lost their last digits; "
@@ -158,11 +169,13 @@ _DISGUISES: tuple[tuple[str, Callable[[str], str]], ...] = (
 
 
 def _hints(left_only: tuple[str, ...], right_only: tuple[str, ...]) -> tuple[str, ...]:
-    """What would have let ids without a partner match, one sentence for each disguise that explains some."""
-    hints = []
+    """What would have let ids without a partner match, one sentence for each disguise that explains some more."""
+    hints, explained = [], set[str]()
     for words, undress in _DISGUISES:
         bare = {undress(text): text for text in reversed(right_only)}
         pairs = [(text, bare[undress(text)]) for text in left_only if undress(text) in bare]
-        if pairs:
-            hints.append(f"hint: {len(pairs)} would match {words}: {pairs[0][0]!r} and {pairs[0][1]!r}")
+        if {text for text, _ in pairs} - explained:
+            explained |= {text for text, _ in pairs}
+            many = f"all {len(pairs)}" if 1 < len(pairs) == len(left_only) else str(len(pairs))
+            hints.append(f"hint: {many} would match {words}: {pairs[0][0]!r} and {pairs[0][1]!r}")
     return tuple(hints)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from .. import disk
-from ..errors import BadImage, BadStore
+from ..errors import BadImage, BadStore, Stopped
 from .catalog import Catalog
 from .crossmatch import JoinReport
 from .cutout import Record, Rejected
@@ -87,7 +87,8 @@ def ingest(
     their ids and catalogue.
 
     Raises :class:`~tuningfork.errors.BadStore`, :class:`~tuningfork.errors.DuplicateIds`,
-    :class:`~tuningfork.errors.Unmatched`, :class:`~tuningfork.errors.Locked`, :class:`~tuningfork.errors.DiskFull`.
+    :class:`~tuningfork.errors.Unmatched`, :class:`~tuningfork.errors.Locked`, :class:`~tuningfork.errors.DiskFull`;
+    and :class:`~tuningfork.errors.Stopped` upon SIGTERM, after the galaxy at hand: full shards are kept.
     """
     if isinstance(source, Source):
         if bands is not None or pixel_scale is not None or stack is not None:
@@ -100,7 +101,10 @@ def ingest(
         source.with_catalog(catalog)
     ids = source.ids if report is None else catalog.ids if catalog is not None else []
     plan = _plan(source, ids, labels_digest) | {"bands": list(bands) if bands else None, "pixel_scale": pixel_scale}
-    with StoreWriter(out, catalog=catalog, shard_size=shard_size, plan=plan) as writer:
+    with (
+        disk.stop_on_sigterm() as asked,
+        StoreWriter(out, catalog=catalog, shard_size=shard_size, plan=plan) as writer,
+    ):
         left = ids[writer.n_in :]
         for item in _proved(source.records(left), threads or min(8, os.cpu_count() or 1)):
             if isinstance(item, Rejected):
@@ -109,6 +113,8 @@ def ingest(
                 writer.add(item)
             if progress is not None:
                 progress(writer.n_in, len(ids), f"{len(writer.rejected)} rejected")
+            if asked.is_set() and writer.n_in < len(ids):
+                raise Stopped(f"'{out}' keeps {writer.n_kept:,} of {len(ids):,} galaxies; run the same command again")
         if writer.n_in != len(ids):
             raise BadStore(f"{writer.n_in} of {len(ids)} galaxies came out of '{source.path}': a fault of tuningfork's")
     rejected = tuple(writer.rejected)

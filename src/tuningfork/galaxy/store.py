@@ -222,6 +222,11 @@ class StoreWriter:
         return self.n_done + len(self.rejected)
 
     @property
+    def n_kept(self) -> int:
+        """Galaxies accounted for on the disk: what the same plan goes on from after a kill now."""
+        return sum(shard.rows for shard in self.shards) + self._told
+
+    @property
     def store(self) -> Store:
         """The finished store."""
         return Store.open(self.folder)
