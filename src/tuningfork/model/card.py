@@ -296,7 +296,8 @@ def find_onnx(folder: str | Path) -> Path:
 def find_model(model: str | Path) -> Path:
     """The model folder that a user means: itself, the ``model`` folder of a training run, or a shipped model by name.
 
-    Raises :class:`BadWeights`, which names what was looked for and the shipped models.
+    Raises :class:`BadWeights`, which names what was looked for and the shipped models, or says that the run is not
+    finished (:func:`is_unfinished`).
     """
     path = Path(model)
     if path.name == CARD:
@@ -307,9 +308,19 @@ def find_model(model: str | Path) -> Path:
     shipped = shipped_models()
     if str(model) in shipped:
         return shipped[str(model)]
+    if is_unfinished(path):
+        raise BadWeights(f"'{model}' is a run that is unfinished: run train again, the same command goes on")
     near = difflib.get_close_matches(str(model), shipped, 1)
     hint = f"did you mean '{near[0]}'?" if near else f"models by name: {', '.join(shipped) or 'none are installed'}"
     raise BadWeights(f"'{model}' is no model: neither it nor '{path / 'model'}' holds a {CARD}; {hint}")
+
+
+def is_unfinished(folder: str | Path) -> bool:
+    """Whether a folder is that of a training run which was stopped, or killed, before it had its model."""
+    folder = Path(folder)
+    traces = (".lock", "state", "split.parquet", "run.json")  # a recipe alone may be a user's
+    began = (folder / "recipe.toml").is_file() and any((folder / trace).exists() for trace in traces)
+    return began and not any((place / CARD).is_file() for place in (folder, folder / "model"))
 
 
 def shipped_models() -> dict[str, Path]:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import tomllib
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import BadCatalog, BadVotes, BadWeights, MissingExtra, TuningforkError
+from .. import disk
+from ..errors import BadCatalog, BadImage, BadVotes, BadWeights, MissingExtra, TuningforkError
 from ..galaxy.catalog import Catalog
+from ..galaxy.records import Source
 from ..galaxy.source import open_source
+from ..galaxy.store import MANIFEST, PLAN
 from ..galaxy.votes import Votes
-from ..model.card import Card, find_model
+from ..model.card import Card, find_model, is_unfinished
 
+_OURS = ("_fraction", "_concentration")  # how the columns of votes end, if they do not begin with p_
 _SHOWN = ("validation_loss", "accuracy", "balanced_accuracy", "rmse")  # of a model's measures, those worth a line
 
 
 def info(path: str | Path) -> dict[str, Any]:
     """Describe a path as a flat dictionary, ``{"kind": "store", "galaxies": 5649, ...}``.
 
-    Tried in turn: a model or run folder (holds a card), votes (our Parquet), a catalogue file, a source of galaxies.
+    Tried in turn: a model or run folder (holds a card), an unfinished run, votes (ours, or a table with columns p_* or
+    *_fraction), a catalogue file, a folder of runs and stores, a source of galaxies, whose first galaxy is decoded.
     Raises the last one's error where the path is none of them.
     """
     folder = Path(path)
@@ -27,13 +34,15 @@ def info(path: str | Path) -> dict[str, Any]:
     except BadWeights:
         if (folder / "card.json").exists() or (folder / "model" / "card.json").exists():
             raise
+    if is_unfinished(folder):
+        return _unfinished(folder)
     if folder.is_file():
         for describe in (_votes, _catalog):
             try:
                 return describe(folder)
             except (BadVotes, BadCatalog):
                 continue
-    return _source(str(path))
+    return _folder(folder) or _source(str(path))
 
 
 def _model(folder: Path) -> dict[str, Any]:
@@ -54,12 +63,60 @@ def _model(folder: Path) -> dict[str, Any]:
     }
 
 
+def _unfinished(folder: Path) -> dict[str, Any]:
+    row = {"kind": "unfinished run", "path": str(folder), "progress": _progress(folder)}
+    if (folder / "run.json").is_file():  # train takes such a run for done
+        return row | {"next": f"its model/ is gone: remove '{folder / 'run.json'}' and run train again"}
+    return row | {"next": "run train again: the same command goes on"}
+
+
+def _progress(folder: Path) -> str:
+    """How far a run is by its newest state, "unknown" where that cannot be read."""
+    state = folder / "state"
+    if not (state / "latest.json").is_file():
+        return "no state is stored yet"
+    try:
+        progress = disk.read_json(state / f"{disk.read_json(state / 'latest.json')['name']}.json")["progress"]
+        done, step = len(progress["history"]), int(progress["step"])
+    except (TuningforkError, KeyError, TypeError, ValueError) as error:
+        return f"unknown ({error})"
+    try:
+        whole = f" of {tomllib.loads((folder / 'recipe.toml').read_text())['train']['epochs']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        whole = ""
+    return f"{done}{whole} epochs, {step} steps"
+
+
+def _folder(folder: Path) -> dict[str, Any] | None:
+    """A folder of runs and stores, looked at one level deep; None where it holds neither, or is a store itself."""
+    if not folder.is_dir() or (folder / MANIFEST).exists() or (folder / PLAN).exists():
+        return None
+    found: dict[str, list[str]] = {"runs": [], "unfinished": [], "stores": []}
+    for one in sorted(place for place in folder.iterdir() if place.is_dir() and not place.name.startswith(".")):
+        if any((place / "card.json").is_file() for place in (one, one / "model")):
+            found["runs"].append(one.name)
+        elif is_unfinished(one):
+            found["unfinished"].append(one.name)
+        elif (one / MANIFEST).exists():
+            found["stores"].append(one.name)
+    runs, stores = len(found["runs"]) + len(found["unfinished"]), len(found["stores"])
+    if not runs + stores:
+        return None
+    many = [f"{n} {what}{'s' * (n > 1)}" for n, what in ((runs, "run"), (stores, "store")) if n]
+    lines = {key: _listed(names) for key, names in found.items() if names}
+    return {"kind": f"folder of {' and '.join(many)}", "path": str(folder), **lines}
+
+
 def _listed(names: Sequence[str], most: int = 12) -> str:
     return ", ".join(names[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "")
 
 
 def _votes(path: Path) -> dict[str, Any]:
     votes = Votes.read(path)
+    if not votes.metadata.get("format") and not any(
+        name.startswith("p_") or name.endswith(_OURS) for name in _columns(path)
+    ):
+        raise BadVotes(f"'{path}' has labels, not predictions")  # a bare column of classes, say
     done = int(votes.done.sum())
     return {
         "kind": "votes",
@@ -73,6 +130,10 @@ def _votes(path: Path) -> dict[str, Any]:
     }
 
 
+def _columns(path: Path) -> list[str]:
+    return list(Catalog.read(path).columns)
+
+
 def _catalog(path: Path) -> dict[str, Any]:
     catalog = Catalog.read(path)
     return {"kind": "catalogue", "path": str(path), "rows": len(catalog), "columns": _listed(catalog.columns)}
@@ -81,7 +142,7 @@ def _catalog(path: Path) -> dict[str, Any]:
 def _source(path: str) -> dict[str, Any]:
     source = open_source(path)
     columns = source.catalog.columns if source.catalog else []
-    return {
+    facts = {
         "kind": source.kind,
         "path": path,
         "galaxies": len(source),
@@ -90,6 +151,24 @@ def _source(path: str) -> dict[str, Any]:
         "catalogue": _listed(columns) or "none",
         "digest": source.digest,
     }
+    if source.catalog is not None and "class" in columns:
+        counts = Counter(str(one) for one in source.catalog["class"] if one is not None)
+        facts["classes"] = _listed([f"{name} {number:,}" for name, number in counts.most_common()])
+    return facts | _first(source)
+
+
+def _first(source: Source) -> dict[str, Any]:
+    """The first galaxy, decoded: its size and bands, or the reason why it is rejected; nothing of an empty store."""
+    if not len(source):
+        return {}
+    one = source.kind == "one image"
+    try:
+        cutout = source.record(source.ids[0]).cutout()
+    except BadImage as error:
+        return {"rejected": str(error)} if one else {"first_galaxy": f"rejected: {error}"}
+    _, height, width = cutout.pixels.shape
+    size, bands = f"{width} x {height} px", ",".join(cutout.bands)
+    return {"size": size, "bands": bands} if one else {"first_galaxy": f"{size}, {bands}"}
 
 
 def list_models(folder: str | Path = ".") -> list[dict[str, Any]]:
