@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import __version__, recipe
-from ..errors import BadCatalog, BadImage, BadWeights, BandError, Reason, RecipeError
+from .. import __version__, disk, recipe
+from ..errors import BadCatalog, BadImage, BadWeights, BandError, Reason, RecipeError, Stopped
 from ..galaxy.catalog import Catalog
 from ..galaxy.cutout import Record, Rejected
 from ..galaxy.display import Display, render_record
@@ -102,7 +102,7 @@ def predict(
 
     Decoding runs in threads, at most a few batches ahead of the network, so that memory does not grow with the number
     of galaxies. A galaxy that cannot be used becomes a row with ``status`` "rejected" and its reason. Raises
-    :class:`BandError` before any work where the source lacks a band of the model.
+    :class:`BandError` before any work where the source lacks a band of the model, and :class:`Stopped` upon SIGTERM.
     """
     _check_choices(out, batch, threads)
     cores = threads or len(os.sched_getaffinity(0))
@@ -119,10 +119,13 @@ def predict(
     with (
         VotesWriter(out, card.head, card.names, tree, _provenance(models, source, views, part)) as writer,
         ThreadPoolExecutor(cores) as pool,
+        disk.stop_on_sigterm() as asked,
     ):
         for done in _ahead(pool, _chunks(source.records(wanted), batch), displays, 2 * cores + 1):
             values = _answers(models, displays, done.images, numbers, tree) if len(done.images[0]) else None
             account.add(_write(writer, done, values), len(done.ids))
+            if asked.is_set():
+                raise Stopped(f"'{out}' is not written, since it would not be whole; run the same command again")
     return account.close(str(out), models[0].engine.name, tuple(notes))
 
 

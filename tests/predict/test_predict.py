@@ -1,0 +1,90 @@
+"""Predict: whose galaxies a part holds, what is refused before any work, and how it stops."""
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tuningfork
+from tuningfork.errors import BadCatalog, RecipeError, Stopped
+from tuningfork.galaxy.cutout import Record
+from tuningfork.galaxy.store import StoreWriter
+
+
+@pytest.fixture(scope="module")
+def sky(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty pictures of noise of two classes, and two runs on them that split them differently."""
+    folder = tmp_path_factory.mktemp("predict")
+    rng = np.random.default_rng(0)
+    ids = [f"g{k:02d}" for k in range(40)]
+    catalog = tuningfork.Catalog({"id": ids, "class": ["ab"[k % 2] for k in range(40)]})
+    with StoreWriter(folder / "store", catalog=catalog) as writer:
+        for name in ids:
+            writer.add(Record.from_picture(name, rng.integers(0, 255, (40, 40, 3), dtype=np.uint8)))
+    for seed in (0, 1):
+        changes = {
+            "model.backbone": "mobilenetv4_small", "display.size": 32, "train.epochs": 1, "split.seed": seed,
+            "split.method": "stratified", "split.test": 0.3,
+        }  # fmt: skip
+        tuningfork.train(folder / "store", folder / f"run{seed}", labels="class", changes=changes)
+    return folder
+
+
+def part(run: Path, name: str) -> set[str]:
+    split = tuningfork.Catalog.read(run / "split.parquet")
+    return {one for one, its in zip(split.ids, split["part"], strict=True) if its == name}
+
+
+def test_the_test_part_of_an_ensemble_was_seen_by_none_of_it(sky: Path, tmp_path: Path) -> None:
+    runs = [sky / "run0", sky / "run1"]
+    tests = [part(run, "test") for run in runs]
+    assert tests[0] != tests[1]
+    done = tuningfork.predict(sky / "store", runs, tmp_path / "v.parquet", part="test")
+    assert set(tuningfork.Votes.read(tmp_path / "v.parquet").ids) == tests[0] & tests[1] and done.n_in > 0
+
+
+def test_votes_come_in_the_order_of_the_source_whatever_the_batch(sky: Path, tmp_path: Path) -> None:
+    tables = []
+    for batch in (1, 7, 64):
+        tuningfork.predict(sky / "store", sky / "run0", tmp_path / f"{batch}.parquet", batch=batch)
+        tables.append(tuningfork.Votes.read(tmp_path / f"{batch}.parquet"))
+    assert tables[0].ids == tables[1].ids == tables[2].ids == [f"g{k:02d}" for k in range(40)]
+    for other in tables[1:]:
+        np.testing.assert_allclose(other.values, tables[0].values, rtol=1e-4, atol=1e-6)  # sums in another order
+
+
+@pytest.mark.parametrize(
+    ("choice", "says"),
+    [
+        ({"batch": 0}, "--batch is 0"),
+        ({"threads": -3}, "--threads is -3"),
+        ({"views": 3}, "--views is 3"),
+        ({"engine": "onxruntime"}, "onnxruntime"),
+        ({"part": "tset"}, "test"),
+    ],
+)
+def test_choices_that_cannot_be_are_refused_first(sky: Path, tmp_path: Path, choice: dict, says: str) -> None:
+    with pytest.raises(RecipeError, match=says):
+        tuningfork.predict(sky / "store", sky / "run0", tmp_path / "v.parquet", **choice)
+    assert not list(tmp_path.iterdir())
+
+
+def test_votes_are_parquet_and_say_how_to_get_another_format(sky: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="tuningfork export"):
+        tuningfork.predict(sky / "store", sky / "run0", tmp_path / "v.csv")
+
+
+def test_an_id_that_is_not_there_is_named(sky: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadCatalog, match="m51"):
+        tuningfork.predict(sky / "store", sky / "run0", tmp_path / "v.parquet", ids=["g01", "m51"])
+
+
+def test_sigterm_leaves_nothing_half_written(sky: Path, tmp_path: Path) -> None:
+    def stop(done: int, total: int, live: str) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Stopped, match="run the same command again"):
+        tuningfork.predict(sky / "store", sky / "run0", tmp_path / "v.parquet", batch=8, progress=stop)
+    assert not list(tmp_path.iterdir())
