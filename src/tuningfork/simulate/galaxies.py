@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
-import multiprocessing
-import os
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from ..errors import BandError, RecipeError, TuningforkError
+from ..errors import BandError, RecipeError
 from ..galaxy.catalog import Catalog
 from ..galaxy.cutout import Record
 from ..galaxy.store import Store, StoreWriter
 from ..galaxy.tree import Tree
 from .camera import draw, stamp_scale
 from .picture import picture
+from .pool import in_order
 from .survey import SimulatedSurvey, check_bands, find_survey
 from .truth import Galaxy, class_shares, draw_population
 from .volunteers import VOLUNTEERS, expected_fractions, visibility, vote
@@ -104,27 +101,8 @@ def _plan(order: Order, n: int, volunteers: float) -> dict[str, Any]:
 
 def _records(order: Order, start: int, n: int, workers: int | None) -> Iterator[Record]:
     chunks = [range(first, min(first + CHUNK, n)) for first in range(start, n, CHUNK)]
-    if workers is None:
-        workers = len(os.sched_getaffinity(0)) if n - start >= ALONE and _can_spawn() else 1
-    if workers <= 1:
-        for chunk in chunks:
-            yield from _draw_chunk(order, chunk)
-        return
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        try:
-            for records in pool.map(_draw_chunk, [order] * len(chunks), chunks):
-                yield from records
-        except BrokenProcessPool as error:
-            raise TuningforkError(
-                "the processes that draw galaxies ended early: put what your script does under "
-                'if __name__ == "__main__":, or say workers=1; run it again and it continues'
-            ) from error
-
-
-def _can_spawn() -> bool:
-    """Whether worker processes can start: not from a script that came through a pipe."""
-    main = getattr(sys.modules["__main__"], "__file__", None)
-    return main is None or Path(main).exists()
+    for records in in_order(functools.partial(_draw_chunk, order), chunks, workers, alone=n - start < ALONE):
+        yield from records
 
 
 def _draw_chunk(order: Order, chunk: range) -> list[Record]:
