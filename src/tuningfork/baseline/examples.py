@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.split import PARTS, Split, assign
+from ..data.split import PARTS, Split, assign, given_parts
 from ..errors import BadCatalog, LabelError, RecipeError
 from ..galaxy.catalog import Catalog
 from ..galaxy.labels import LabelChoice, Labels, make_labels
@@ -69,7 +69,9 @@ def find_examples(
     ra, dec = _positions(catalog, both)
     if ra is None and source.catalog is not None and source.catalog is not catalog:
         ra, dec = _positions(source.catalog, both)
-    return Examples(labels, assign(labels.ids, split, ra=ra, dec=dec, classes=labels.classes), tuple(notes))
+    given = given_parts(catalog, both, split)
+    parts = assign(labels.ids, split, ra=ra, dec=dec, classes=labels.classes, given=given)
+    return Examples(labels, parts, tuple(notes))
 
 
 def _parts_of(run: str | Path) -> dict[str, str]:

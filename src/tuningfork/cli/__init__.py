@@ -9,10 +9,12 @@ import typer
 
 from .. import __version__
 from ..errors import Stopped, TuningforkError
-from . import chain, looking, sky
+from . import chain, experiments, looking, sky
 from .screen import DONE, FAILED, INTERRUPTED, REJECTED, REQUEUE, app
 
-__all__ = ["DONE", "FAILED", "INTERRUPTED", "REJECTED", "REQUEUE", "app", "chain", "looking", "main", "sky"]
+__all__ = [
+    "DONE", "FAILED", "INTERRUPTED", "REJECTED", "REQUEUE", "app", "chain", "experiments", "looking", "main", "sky",
+]  # fmt: skip
 
 
 def _version(value: bool) -> None:

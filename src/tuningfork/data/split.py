@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import KDTree
 
 from ..errors import DuplicateIds, SplitError
+from ..galaxy.catalog import Catalog
 
 PARTS = ("train", "validation", "test")
-METHODS = ("hash", "sky", "stratified")
+METHODS = ("hash", "sky", "stratified", "column")
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,9 @@ class Split:
     """How galaxies are shared out; see :func:`assign`."""
 
     method: str = (
-        "hash"  # "hash" of the id, "sky" (whole cells of sky), or "stratified" (the same shares in every class)
+        "hash"  # "hash" of the id, "sky" (whole cells), "stratified" (the same shares in every class) or "column"
     )
+    column: str = "part"  # of the labels, that holds "train", "validation" or "test" (method "column")
     validation: float = 0.15  # share that chooses the best epoch and the temperature
     test: float = 0.15  # share that is never looked at in training
     seed: int = 0  # another seed gives another split
@@ -84,6 +86,7 @@ def assign(
     ra: ArrayLike | None = None,
     dec: ArrayLike | None = None,
     classes: ArrayLike | None = None,
+    given: ArrayLike | None = None,
 ) -> NDArray[np.str_]:
     """The part of every galaxy: an array of "train", "validation" or "test", one per id.
 
@@ -91,14 +94,17 @@ def assign(
     part therefore does not change when only the validation share does, nor when galaxies are added. ``sky``: the same
     with the number of the galaxy's cell (:func:`sky_cells`) in place of its id, so that whole cells stay together.
     ``stratified``: in each of ``classes`` galaxies are sorted by u and cut at the shares, rounded, with one galaxy at
-    least in each part; a class with fewer galaxies than parts goes to "train" whole.
+    least in each part; a class with fewer galaxies than parts goes to "train" whole. ``column``: the words of
+    ``given``, for a split that somebody has published, or several pictures of one galaxy; the shares have no say.
 
     ``ra``, ``dec``: ICRS degrees, NaN where unknown. Raises :class:`SplitError` if two galaxies closer than
     ``min_separation_arcsec`` (often one galaxy under two ids) fall into different parts, if a part whose share is not
     zero stays empty, and if the choice lacks what it needs; :class:`DuplicateIds` if an id comes twice.
     """
     _check(ids, split, ra, dec, classes)
-    if split.method == "stratified":
+    if split.method == "column":
+        parts = _published(ids, split, given)
+    elif split.method == "stratified":
         parts = _stratified(ids, split, np.asarray(classes))
     else:
         keys = (
@@ -109,7 +115,7 @@ def assign(
     if ra is not None and dec is not None:
         _refuse_neighbours(ids, parts, close_pairs(ra, dec, split.min_separation_arcsec), split)
     for part, share in zip(PARTS, (1 - split.validation - split.test, split.validation, split.test), strict=True):
-        if share > 0 and not (parts == part).any():
+        if share > 0 and split.method != "column" and not (parts == part).any():
             raise SplitError(
                 f"the {part} part of this split is empty: {len(ids)} galaxies by {split.method} with validation "
                 f"{split.validation}, test {split.test}, seed {split.seed}. Give more galaxies, a larger share, "
@@ -118,10 +124,37 @@ def assign(
     return parts
 
 
+def given_parts(catalog: Catalog, ids: Sequence[str], split: Split) -> NDArray[np.str_] | None:
+    """The words of ``split.column`` for some ids of a catalogue, where the split is by a column that it has."""
+    if split.method != "column" or split.column not in catalog:
+        return None
+    parts = dict(zip(catalog.ids, map(str, catalog[split.column]), strict=True))
+    return np.array([parts[one] for one in ids], dtype=np.str_)
+
+
 def _given(values: ArrayLike | None) -> ArrayLike:
     if values is None:
         raise SplitError('a split by "sky" needs ra and dec for every galaxy; without them use method "hash"')
     return values
+
+
+def _published(ids: Sequence[str], split: Split, given: ArrayLike | None) -> NDArray[np.str_]:
+    if given is None:
+        raise SplitError(
+            f"the labels have no column '{split.column}', which should hold the part of each galaxy: name another "
+            "(split.column), or choose another split.method"
+        )
+    words = np.asarray(given).astype(str)
+    wrong = np.flatnonzero(~np.isin(words, PARTS))
+    if len(words) != len(ids) or wrong.size:
+        shown = "; ".join(f"{ids[row]}: {str(words[row])!r}" for row in wrong[:5].tolist())
+        raise SplitError(
+            f"the column '{split.column}' holds something else than {', '.join(PARTS)} for {wrong.size} of {len(ids)} "
+            f"galaxies: {shown}"
+        )
+    if not (words == "train").any():
+        raise SplitError(f"the column '{split.column}' puts none of {len(ids)} galaxies into the train part")
+    return words.astype("<U10")
 
 
 def _check(

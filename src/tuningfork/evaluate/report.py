@@ -42,6 +42,13 @@ class Facts:
 
 
 @dataclass(frozen=True)
+class Links:
+    """Pages that lie beside this one: (file name, title) each."""
+
+    pages: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
 class Details:
     """A long text, spaced as it is, folded away under its title until somebody opens it."""
 
@@ -91,7 +98,7 @@ class Wall:
     exhibits: tuple[Exhibit, ...]
 
 
-Block = Text | Table | Facts | Details | Confusion | Figure | Wall
+Block = Text | Table | Facts | Links | Details | Confusion | Figure | Wall
 
 
 @dataclass(frozen=True)

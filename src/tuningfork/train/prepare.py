@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .. import disk
 from ..data.augment import margin
 from ..data.dataset import Cache, render_all
-from ..data.split import assign
+from ..data.split import assign, given_parts
 from ..errors import BadImage, LabelError, SplitError, TrainingError
 from ..galaxy.catalog import Catalog
 from ..galaxy.cutout import Rejected
@@ -86,7 +86,9 @@ def join(source: Source, catalog: Catalog | None, recipe: TrainRecipe) -> Joined
     if recipe.split.method != "sky" and ra is None:
         notes.append("no positions are known, so neighbours across the split cannot be found")
     classes = strata(labels)
-    parts = assign(labels.ids, recipe.split, ra=ra, dec=dec, classes=classes)
+    parts = assign(
+        labels.ids, recipe.split, ra=ra, dec=dec, classes=classes, given=given_parts(catalog, both, recipe.split)
+    )
     if not (parts == "validation").any():
         raise SplitError(f"{len(both)} galaxies leave no validation part, which chooses the best epoch: give more")
     if labels.kind == "classes":

@@ -1,0 +1,48 @@
+"""The historic experiments: reproduce."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import MissingExtra, RecipeError
+from .screen import Json, app, bar, say
+
+
+@app.command()
+def reproduce(
+    name: Annotated[str, typer.Argument(help="s1-lens-scratch, s2-spiral-elliptical, ...; all for every one.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of your copy of the real data; none = a simulated sky.")
+    ] = None,
+    size: Annotated[str, typer.Option(help="hour (minutes on 2 cores), full (the author's schedule), toy.")] = "hour",
+    out: Annotated[Path, typer.Option(help="Each experiment has its own folder in it.")] = Path("experiments"),
+    choose: Annotated[
+        list[str] | None, typer.Option("--set", help="Any choice of its recipe: train.train.epochs=20")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Run a historic experiment again, and show its author's figure beside ours."""
+    try:
+        from ..workflow import reproduce as run
+        from ..workflow.experiments.outcome import markdown
+    except ModuleNotFoundError as error:
+        raise MissingExtra(str(error.name), "train") from error
+
+    changes: dict[str, Any] = {}
+    for one in choose or []:
+        key, equals, value = one.partition("=")
+        if not equals:
+            raise RecipeError(f"--set {one!r}: write KEY=VALUE, for instance --set train.train.epochs=20")
+        changes[key] = value
+    with bar("reproduce", as_json) as progress:
+        if name == "all":
+            if changes:
+                raise RecipeError("--set changes one experiment; name it instead of all")
+            done = run.reproduce_all(out, data=data, size=size, progress=progress)
+            say([one.as_dict() for one in done], as_json, markdown(done))
+        else:
+            outcome = run.reproduce(name, out / name, data=data, size=size, changes=changes, progress=progress)
+            say(outcome.as_dict(), as_json, outcome.text())

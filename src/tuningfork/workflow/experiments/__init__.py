@@ -1,0 +1,21 @@
+"""The historic experiments, each a recipe and a function that runs it at a desk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .choices import Experiment
+from .desk import Desk
+from .outcome import Finding
+from .spiral import SpiralRecipe
+from .spiral import run as spiral
+
+__all__ = ["EXPERIMENTS", "Run"]
+
+Run = Callable[[Desk[Any]], tuple[Finding, ...]]
+
+# name -> its recipe's class, and what runs it; in the order of the table
+EXPERIMENTS: dict[str, tuple[type[Experiment], Run]] = {
+    "s2-spiral-elliptical": (SpiralRecipe, spiral),
+}
