@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tuningfork.data.sampling import order, shares
+from tuningfork.data.sampling import copies, order, shares
 from tuningfork.errors import RecipeError
 
 CLASSES = np.repeat([0, 1, 5], [700, 250, 50])
@@ -42,6 +42,25 @@ def test_shares_sum_to_one_and_sqrt_lies_between() -> None:
     none, sqrt, balanced = (shares([900, 100, 0], b) for b in ("none", "sqrt", "balanced"))
     assert none.tolist() == [0.9, 0.1, 0] and balanced.tolist() == [0.5, 0.5, 0]
     assert sqrt == pytest.approx([0.75, 0.25, 0])
+
+
+@pytest.mark.parametrize("balance", ["none", "sqrt", "balanced"])
+def test_copies_leave_an_epoch_as_long_as_it_was_and_are_what_epochs_show(balance: str) -> None:
+    counts = np.array([700, 0, 250, 50])
+    often = copies(counts, balance)
+    assert (counts * often).sum() == pytest.approx(1000) and often[1] == 0
+    assert (counts * often / 1000).tolist() == pytest.approx(shares(counts, balance).tolist())
+    shown = sum(np.bincount(order(1000, e, 0, classes=CLASSES, balance=balance), minlength=1000) for e in range(4))
+    means = np.array([shown[CLASSES == k].mean() for k in (0, 1, 5)]) / 4
+    assert np.abs(means - often[[0, 2, 3]]).max() < 1 / 50  # an epoch rounds a class to whole visits
+
+
+def test_copies_by_hand() -> None:
+    assert copies([900, 100], "none").tolist() == [1, 1]
+    assert copies([900, 100], "balanced").tolist() == pytest.approx([5 / 9, 5])
+    assert copies([900, 100], "sqrt").tolist() == pytest.approx([750 / 900, 2.5])
+    with pytest.raises(RecipeError, match="no balance 'fair'"):
+        copies([900, 100], "fair")
 
 
 def test_a_balance_that_cannot_be_is_refused() -> None:

@@ -23,6 +23,19 @@ def shares(counts: ArrayLike, balance: str) -> NDArray[np.float64]:
     return weights / max(weights.sum(), 1e-300)
 
 
+def copies(counts: ArrayLike, balance: str) -> NDArray[np.float64]:
+    """How often an epoch shows a galaxy of each class on average, ``N share_k / n_k`` with :func:`shares`: (K,).
+
+    ``counts`` (K,) are the galaxies of each class and N is their sum, so that sum n_k copies_k = N: an epoch stays as
+    long as it was. Every repeat is another random view; that is what an author's table of augmented copies per class
+    says, but for a factor that they have in common. Below 1 only some of the class come in an epoch, others in the
+    next. 0 for an empty class. Raises :class:`RecipeError` for a ``balance`` that there is not.
+    """
+    counts = np.asarray(counts, dtype=np.float64)
+    visits = counts.sum() * shares(counts, balance)
+    return np.divide(visits, counts, out=np.zeros_like(counts), where=counts > 0)
+
+
 def order(
     n: int, epoch: int, seed: int, *, classes: ArrayLike | None = None, balance: str = "none"
 ) -> NDArray[np.int64]:
