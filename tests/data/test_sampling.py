@@ -51,7 +51,7 @@ def test_copies_leave_an_epoch_as_long_as_it_was_and_are_what_epochs_show(balanc
     assert (counts * often).sum() == pytest.approx(1000) and often[1] == 0
     assert (counts * often / 1000).tolist() == pytest.approx(shares(counts, balance).tolist())
     shown = sum(np.bincount(order(1000, e, 0, classes=CLASSES, balance=balance), minlength=1000) for e in range(4))
-    means = np.array([shown[CLASSES == k].mean() for k in (0, 1, 5)]) / 4
+    means = np.array([shown[k == CLASSES].mean() for k in (0, 1, 5)]) / 4
     assert np.abs(means - often[[0, 2, 3]]).max() < 1 / 50  # an epoch rounds a class to whole visits
 
 
