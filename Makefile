@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test install format check clean
+.PHONY: demo test experiments install format check clean
 
 install: $(VENV)/.installed
 
@@ -15,6 +15,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 demo: install
 	$(BIN)/tuningfork demo --out demo
+
+# The historic experiments, all of them in under an hour on 2 cores; DATA= a folder with your copy of the real galaxies.
+experiments: install
+	$(BIN)/tuningfork reproduce all --size hour --out experiments $(if $(DATA),--data $(DATA))
 
 test: install
 	$(BIN)/python -m pytest

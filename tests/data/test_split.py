@@ -5,8 +5,9 @@ import hashlib
 import numpy as np
 import pytest
 
-from tuningfork.data.split import Split, assign, close_pairs, sky_cells, uniform
+from tuningfork.data.split import Split, assign, close_pairs, given_parts, sky_cells, uniform
 from tuningfork.errors import DuplicateIds, SplitError
+from tuningfork.galaxy.catalog import Catalog
 
 IDS = [f"58774{n:014d}" for n in range(4000)]
 
@@ -155,3 +156,28 @@ def test_an_empty_part_is_refused_with_advice() -> None:
 def test_an_id_that_comes_twice_is_refused() -> None:
     with pytest.raises(DuplicateIds, match="galaxy-1"):
         assign(["galaxy-1", "b", "galaxy-1"], Split())
+
+
+def test_a_published_split_is_taken_as_it_is():
+    parts = assign(["a", "b", "c"], Split(method="column"), given=["train", "test", "validation"])
+    assert parts.tolist() == ["train", "test", "validation"]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (None, "no column 'part'"),
+        (["train", "exam", "test"], "for 1 of 3 galaxies: b: 'exam'"),
+        (["test", "test", "test"], "none of 3 galaxies into the train part"),
+    ],
+)
+def test_a_published_split_that_cannot_be_is_refused(given, words):
+    with pytest.raises(SplitError, match=words):
+        assign(["a", "b", "c"], Split(method="column"), given=given)
+
+
+def test_the_words_of_a_column_follow_the_ids():
+    catalog = Catalog({"id": ["a", "b", "c"], "part": ["train", "test", "validation"]})
+    assert given_parts(catalog, ["c", "a"], Split(method="column")).tolist() == ["validation", "train"]
+    assert given_parts(catalog, ["c"], Split()) is None
+    assert given_parts(catalog, ["c"], Split(method="column", column="set")) is None

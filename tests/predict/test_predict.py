@@ -8,9 +8,15 @@ import numpy as np
 import pytest
 
 import tuningfork
+from tuningfork import recipe
 from tuningfork.errors import BadCatalog, RecipeError, Stopped
-from tuningfork.galaxy.cutout import Record
+from tuningfork.galaxy.cutout import COLOUR, Record
+from tuningfork.galaxy.display import Display, render_record
+from tuningfork.galaxy.source import open_source
 from tuningfork.galaxy.store import StoreWriter
+from tuningfork.model.card import Card, find_model
+from tuningfork.predict.affine import SIXTY, margin, moved
+from tuningfork.predict.engine import open_engine
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +59,33 @@ def test_votes_come_in_the_order_of_the_source_whatever_the_batch(sky: Path, tmp
     assert tables[0].ids == tables[1].ids == tables[2].ids == [f"g{k:02d}" for k in range(40)]
     for other in tables[1:]:
         np.testing.assert_allclose(other.values, tables[0].values, rtol=1e-4, atol=1e-6)  # sums in another order
+
+
+def test_sixty_views_are_the_mean_over_all_of_them(sky: Path, tmp_path: Path) -> None:
+    """Held against the network asked by hand, and against one view for a picture that looks the same from everywhere.
+
+    That is a black one, since beyond a picture's edge all is black; a single level in its corner makes it a picture.
+    """
+    with StoreWriter(tmp_path / "flat") as flat:
+        for name, level in (("black", 0), ("white", 250)):
+            pixels = np.full((3, 160, 160), level, dtype=np.uint8)
+            pixels[0, 0, 0] += 1
+            flat.add(Record.from_pixels(name, pixels, COLOUR))
+    tables = {}
+    for views in (1, 60):
+        for name, source in (("flat", tmp_path / "flat"), ("sky", sky / "store")):
+            out = tmp_path / f"{name}{views}.parquet"
+            tuningfork.predict(source, sky / "run0", out, views=views, batch=16)
+            tables[name, views] = tuningfork.Votes.read(out).values
+    black, white = np.abs(tables["flat", 60] - tables["flat", 1]).max(axis=1)
+    assert black < 1e-6 < 1e-5 < white
+    assert np.abs(tables["sky", 60] - tables["sky", 1]).max(axis=1).min() > 1e-6, "noise is different from everywhere"
+    model = find_model(sky / "run0")
+    display, engine = recipe.from_mapping(Display, Card.load(model).display), open_engine(model)
+    record = next(iter(open_source(sky / "store").records(["g03"])))
+    wide = render_record(record, display, margin(display.size))[None]
+    by_hand = np.mean([engine.run(moved(wide, display.size, one)) for one in SIXTY], axis=0)[0]
+    np.testing.assert_allclose(tables["sky", 60][3], by_hand, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(

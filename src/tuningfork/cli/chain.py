@@ -175,7 +175,7 @@ def predict(
     model: Annotated[list[str], typer.Option(help="Run or model folder; several make an ensemble.")],
     out: Annotated[Path, typer.Option(help="The votes to write (Parquet).")],
     part: Annotated[str, typer.Option(help="Only this part of the run's split: test, validation or train.")] = "",
-    views: Annotated[int, typer.Option(help="Average over 1, 2, 4 or 8 turned and mirrored views.")] = 1,
+    views: Annotated[int, typer.Option(help="Average over 1, 2, 4, 8 or 60 turned and mirrored views.")] = 1,
     bands: Bands = "",
     engine: Annotated[str, typer.Option(help="auto, onnxruntime, openvino or torch.")] = "auto",
     batch: Annotated[int, typer.Option(help="Galaxies per call of the network.")] = 64,

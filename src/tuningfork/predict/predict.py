@@ -25,7 +25,7 @@ from ..galaxy.tree import Tree
 from ..galaxy.votes import VotesWriter
 from ..model.card import Card, find_model
 from .engine import Engine, open_engine
-from .views import chosen_views, unmirror, view
+from .views import chosen_views, margin, unmirror, view
 
 Progress = Callable[[int, int, str], None]
 FIRST = 5  # rejected galaxies that the summary names
@@ -68,7 +68,7 @@ class _Batch:
 
     ids: list[str]
     positions: list[tuple[float | None, float | None]]
-    images: list[NDArray[np.uint8]]  # one array (n done, bands, S, S) per display
+    images: list[NDArray[np.uint8]]  # one array (n done, bands, M, M) per display; M = S but for views that zoom
     rejected: list[Rejected]
 
 
@@ -94,7 +94,8 @@ def predict(
         out: the Votes file (Parquet): one row per galaxy asked for, in the order of the source.
         ids: these galaxies only. ``part``: those that the model's run kept apart ("test", "validation", "train").
         bands: names of the source's bands, where its files do not tell.
-        views: average over 1 image, 2 half turns, 4 quarter turns or 8 with mirror images.
+        views: average over 1 image, 2 half turns, 4 quarter turns, 8 with mirror images, or 60 that turn and zoom
+            (see :mod:`~tuningfork.predict.affine`).
         batch: galaxies per call of the network. ``threads``: for decoding and for the network; 0 = all cores.
 
     Probabilities and fractions are averaged arithmetically over views and models. Of a Dirichlet head the expected
@@ -121,7 +122,7 @@ def predict(
         ThreadPoolExecutor(cores) as pool,
         disk.stop_on_sigterm() as asked,
     ):
-        for done in _ahead(pool, _chunks(source.records(wanted), batch), displays, 2 * cores + 1):
+        for done in _ahead(pool, _chunks(source.records(wanted), batch), displays, numbers, 2 * cores + 1):
             values = _answers(models, displays, done.images, numbers, tree) if len(done.images[0]) else None
             account.add(_write(writer, done, values), len(done.ids))
             if asked.is_set():
@@ -257,20 +258,25 @@ def _chunks(records: Iterable[Record | Rejected], size: int) -> Iterator[list[Re
 
 
 def _ahead(
-    pool: ThreadPoolExecutor, chunks: Iterator[list[Record | Rejected]], displays: list[Display], window: int
+    pool: ThreadPoolExecutor,
+    chunks: Iterator[list[Record | Rejected]],
+    displays: list[Display],
+    numbers: Sequence[int],
+    window: int,
 ) -> Iterator[_Batch]:
     """Rendered batches in order, with at most ``window`` of them in flight."""
     flying: deque[Future[_Batch]] = deque()
+    margins = [margin(numbers, display.size) for display in displays]
     for chunk in chunks:
-        flying.append(pool.submit(_render, chunk, displays))
+        flying.append(pool.submit(_render, chunk, displays, margins))
         if len(flying) >= window:
             yield flying.popleft().result()
     while flying:
         yield flying.popleft().result()
 
 
-def _render(chunk: list[Record | Rejected], displays: list[Display]) -> _Batch:
-    """Decode and render one batch; a bad galaxy becomes its reason."""
+def _render(chunk: list[Record | Rejected], displays: list[Display], margins: list[int]) -> _Batch:
+    """Decode and render one batch, with the margins that the views need; a bad galaxy becomes its reason."""
     images: list[list[NDArray[np.uint8]]] = [[] for _ in displays]
     rejected: list[Rejected] = []
     positions: list[tuple[float | None, float | None]] = []
@@ -281,7 +287,7 @@ def _render(chunk: list[Record | Rejected], displays: list[Display]) -> _Batch:
             continue
         positions.append((record.ra, record.dec))
         try:
-            rendered = [render_record(record, display) for display in displays]
+            rendered = [render_record(record, one, edge) for one, edge in zip(displays, margins, strict=True)]
         except BadImage as bad:
             rejected.append(Rejected(record.id, bad.reason, bad.detail, record.source))
             continue
@@ -304,8 +310,8 @@ def _answers(
     """The mean answers (N, K) over models and views; see :func:`predict` for what a mean is."""
     answers = np.stack(
         [
-            unmirror(one.engine.run(view(images[displays.index(one.display)], number)), one.card.names, number)
-            for one in models
+            unmirror(one.engine.run(view(shown, number, one.display.size)), one.card.names, number)
+            for one, shown in ((one, images[displays.index(one.display)]) for one in models)
             for number in numbers
         ]
     )  # (models x views, N, K)

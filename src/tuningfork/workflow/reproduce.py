@@ -26,6 +26,7 @@ def reproduce(
     data: str | Path | None = None,
     size: str = "hour",
     changes: Mapping[str, Any] | None = None,
+    fallback: bool = False,
     progress: Progress | None = None,
 ) -> Outcome:
     """Run the experiment ``name`` in the folder ``out``; its report is ``out``/report.html.
@@ -34,6 +35,7 @@ def reproduce(
         data: a folder with the user's copy of real galaxies in their published layout; None: the simulated sky.
         size: "full" (the author's schedule), "hour" (minutes, on two cores), or "toy" (seconds: does it run?).
         changes: single choices of the recipe by dotted key, ``{"train.train.epochs": 20}``.
+        fallback: whether data in which nothing is found for it means the simulated sky, with a note, or an error.
 
     The same call in the same folder goes on where a killed one was, and a finished experiment is told again. Raises
     :class:`RecipeError` for a name or size that is none, a folder that holds another experiment, and data in which
@@ -53,7 +55,7 @@ def reproduce(
         asked = {"name": name, "size": size, "data": None if place is None else str(place.resolve())}
         if _same(folder, asked | {"recipe": recipes.to_mapping(recipe)}) and (folder / RESULT).exists():
             return Outcome.load(folder)
-        desk: Desk[Any] = Desk(name, folder, recipe, size, place, progress)
+        desk: Desk[Any] = Desk(name, folder, recipe, size, place, progress, fallback)
         findings = run(desk)
         theirs = recipe.published
         outcome = Outcome(
@@ -72,8 +74,14 @@ def reproduce_all(
     size: str = "hour",
     progress: Progress | None = None,
 ) -> tuple[Outcome, ...]:
-    """Run every experiment, each in its folder of ``out``, and write the table of all as ``out``/experiments.md."""
-    outcomes = tuple(reproduce(name, Path(out) / name, data=data, size=size, progress=progress) for name in EXPERIMENTS)
+    """Run every experiment, each in its folder of ``out``, and write the table of all as ``out``/experiments.md.
+
+    An experiment for which ``data`` holds nothing runs on the simulated sky, and says so.
+    """
+    outcomes = tuple(
+        reproduce(name, Path(out) / name, data=data, size=size, fallback=True, progress=progress)
+        for name in EXPERIMENTS
+    )
     disk.write_text(Path(out) / TABLE, markdown(outcomes))
     return outcomes
 

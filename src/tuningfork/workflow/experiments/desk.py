@@ -40,10 +40,17 @@ class Desk(Generic[Choice]):
     """
 
     def __init__(
-        self, name: str, out: Path, recipe: Choice, size: str, data: Path | None, progress: Progress | None = None
+        self,
+        name: str,
+        out: Path,
+        recipe: Choice,
+        size: str,
+        data: Path | None = None,
+        progress: Progress | None = None,
+        fallback: bool = False,
     ) -> None:
         self.name, self.out, self.recipe, self.size, self.data = name, disk.make_folder(out), recipe, size, data
-        self.progress = progress
+        self.progress, self.fallback = progress, fallback
         self.notes: list[str] = []
         self.sections: list[Section] = []
         self.pages: list[str] = []
@@ -86,12 +93,23 @@ class Desk(Generic[Choice]):
             return None
         return next((self.data / name for name in names if (self.data / name).exists()), None)
 
-    def lacking(self, *layouts: str) -> RecipeError:
-        """The error of a data folder that holds nothing for this experiment, which lists what it may hold."""
-        held = sorted(one.name for one in self.data.iterdir())[:12] if self.data and self.data.is_dir() else []
-        return RecipeError(
-            f"'{self.data}' has nothing that {self.name} could learn from; it looks for {'; or '.join(layouts)}. It "
-            f"holds: {', '.join(held) or 'nothing'}. Without --data the experiment runs on a simulated sky"
+    def nothing_found(self, *layouts: str) -> None:
+        """Say that the data folder holds nothing for this experiment, and what it may hold.
+
+        Raises :class:`RecipeError`, unless the experiment is one of several for which the folder was given
+        (``fallback``): then it is a note, and the caller goes on with the simulated sky.
+        """
+        held = sorted(one.name for one in self.data.iterdir())[:12] if self.data else []
+        if self.data is None:
+            return
+        told = f"'{self.data}' has nothing that {self.name} could learn from; it looks for {'; or '.join(layouts)}"
+        if not self.fallback:
+            raise RecipeError(
+                f"{told}. It holds: {', '.join(held) or 'nothing'}. Without --data it runs on a simulated sky"
+            )
+        self.notes.append(
+            "the data folder has nothing to learn from, so this runs on a simulated sky; it would take "
+            f"{'; or '.join(layouts)}"
         )
 
     def ingest(self, source: str | Path | Source, name: str, labels: Any = None, **choices: Any) -> Store:

@@ -71,15 +71,12 @@ def run(desk: Desk[SpiralRecipe]) -> tuple[Finding, ...]:
 def _galaxies(desk: Desk[SpiralRecipe]) -> tuple[Store, TrainRecipe, str]:
     """The galaxies, the CNN's recipe with the labels that they have, and how the table calls them."""
     recipe = desk.recipe.train
-    if desk.data is None:
-        return desk.sky(), recipe, "simulated sky"
-    store = challenge(desk)
-    if store is not None:
-        return store, with_changes(recipe, display={"crop": 0.0}), "Galaxy Challenge"
-    store = gz1_sample(desk)
-    if store is None:
-        raise desk.lacking(CHALLENGE, GZ1_SAMPLE)
-    return store, with_changes(recipe, labels=GZ1, display={"crop": 212.0}), "gz1, real"
+    if (store := challenge(desk)) is not None:
+        return store, with_changes(recipe, display={"crop": 207.0}), "Galaxy Challenge"
+    if (store := gz1_sample(desk)) is not None:
+        return store, with_changes(recipe, labels=GZ1, display={"crop": 212.0}), "gz1, real"
+    desk.nothing_found(CHALLENGE, GZ1_SAMPLE)
+    return desk.sky(), recipe, "simulated sky"
 
 
 def _rival(desk: Desk[SpiralRecipe], store: Store, recipe: TrainRecipe, choice: BaselineChoice, name: str) -> Votes:
