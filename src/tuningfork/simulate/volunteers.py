@@ -44,8 +44,8 @@ def _yes(probability: float) -> np.ndarray:
     return np.array([probability, 1 - probability])
 
 
-def _seen(galaxy: Galaxy, sight: float) -> dict[str, float]:
-    """How strongly each structure strikes the eye, 0..1."""
+def structures(galaxy: Galaxy, sight: float) -> dict[str, float]:
+    """How strongly arms, bar, ring, dust, tail, an uneven disk and an edge strike the eye at this visibility, 0..1."""
     face = _rise((76 - galaxy.inclination) / 5)
     disk = 1 - galaxy.bulge_fraction
     edge = _rise((galaxy.inclination - 76) / 2.5) * disk if galaxy.kind in ("spiral", "lenticular") else 0.0
@@ -106,7 +106,7 @@ def expected_fractions(galaxy: Galaxy, survey: str | SimulatedSurvey, tree: Tree
     """
     where = find_survey(survey)
     sight = visibility(galaxy, where)
-    seen = _seen(galaxy, sight)
+    seen = structures(galaxy, sight)
     blur = where.psf_fwhm["r"] / max(galaxy.half_light, 0.01)
     dull = 1 - sight
     ratio = float(np.sqrt((galaxy.axis_ratio**2 + 0.15 * blur**2) / (1 + 0.15 * blur**2)))
