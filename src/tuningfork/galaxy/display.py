@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from ..errors import BadImage, Reason, RecipeError
+from . import smoothing
 from .cutout import COLOUR, GREY, Cutout, Record
 
 STRETCHES = ("none", "linear", "sqrt", "log", "asinh", "lupton")
@@ -24,9 +25,11 @@ class Display:
 
     ``size`` is the side of the network's input. ``crop`` is the side of the central square that is shown, in pixels of
     the cutout as stored (0 = its whole shorter side); where ``pixel_scale`` (arcsec) is given, ``crop`` counts pixels
-    of that scale, and a cutout of another known scale is cut to the same angle on the sky. ``bands`` are picked and
-    ordered by name (empty = as they come). ``stretch`` and what follows turn flux into 8 bits: see :func:`stretched`.
-    Raises RecipeError for what cannot be.
+    of that scale, and a cutout of another known scale is cut to the same angle on the sky; so too ``smooth``, the FWHM
+    of a Gaussian that the cutout is convolved with before it is resampled. ``bands`` are picked and ordered by name
+    (empty = as they come). ``stretch`` and what follows turn flux into 8 bits: see :func:`stretched`. Pixels of the
+    8-bit result whose mean over the bands is below ``mask`` become 0 in all of them. Raises RecipeError for what cannot
+    be.
     """
 
     size: int = 64  # px, side of the network's input
@@ -39,6 +42,8 @@ class Display:
     high: float = 99.5  # percentile of the square's inner half (a bright star beside the galaxy is left out) -> 255
     per_band: bool = False  # True: each band has its own range; False: one range for all, so that colours stay
     limits: tuple[float, ...] = ()  # fixed low, high (of all bands, or of each in turn) in place of the percentiles
+    smooth: float = 0.0  # px, FWHM, counted like `crop`; 0 = none
+    mask: int = 0  # grey level; 0 = none
 
     def __post_init__(self) -> None:
         if self.stretch not in STRETCHES:
@@ -60,6 +65,7 @@ class Display:
             raise RecipeError(f"limits are {self.limits}; they are pairs low, high with low < high")
         if self.bands and len(pairs) not in (0, 1, len(self.bands)):
             raise RecipeError(f"limits are {len(pairs)} pairs for {len(self.bands)} bands; give one pair, or one each")
+        smoothing.check(self.smooth, self.mask)
 
     @classmethod
     def for_bands(cls, bands: Sequence[str], **choices: Any) -> Display:
@@ -76,36 +82,40 @@ def render(cutout: Cutout, display: Display, margin: int = 0) -> NDArray[np.uint
     around bright stars and the uneven columns that a box gives at fractional scales. ``margin`` adds as many pixels of
     the surroundings on each side, for augmentations that turn and shift; the centre is the same, bit for bit, for every
     margin. What lies outside the cutout is 0 in pictures, and the low end of the stretch in flux. Flux: pixels without
-    data count as sky, the median of their band.
+    data count as sky, the median of their band. Smoothing (:func:`~tuningfork.galaxy.smoothing.smoothed`) comes first,
+    of the whole cutout; the mask comes last.
 
-    Raises BadImage: MISSING_BAND; TOO_SMALL where the cutout covers less than half of the crop's side, or the crop less
-    than 4 px; NO_COVERAGE where over half of a band's central square has no data, NO_SIGNAL where it is constant.
-    RecipeError for flux without a stretch.
+    Raises BadImage: MISSING_BAND; TOO_SMALL where the cutout covers less than half of the crop's side, the crop less
+    than 4 px, or the cutout less than the FWHM; NO_COVERAGE where over half of a band's central square has no data,
+    NO_SIGNAL where it is constant. RecipeError for flux without a stretch.
     """
     pixels = _pick(cutout, display)
     side = _crop_side(display, pixels.shape[1:], cutout.pixel_scale, cutout.shrink)
     frame = _Frame(pixels.shape[1], pixels.shape[2], side, display.size, margin)
+    fwhm = _counted(display.smooth, display, cutout.pixel_scale, cutout.shrink)
     if display.stretch == "none":
         if pixels.dtype != np.uint8:
             raise RecipeError(
                 f"stretch is 'none', but galaxy '{cutout.id}' is flux ({pixels.dtype}; {', '.join(cutout.bands)}): "
                 "choose display.stretch = 'asinh', or another"
             )
-        return frame.fill(_resample_picture(pixels, frame))
-    flux = _without_holes(np.asarray(pixels, dtype=np.float32), frame)
+        picture = frame.fill(_resample_picture(smoothing.smoothed(pixels, fwhm), frame))
+        return smoothing.masked(picture, display.mask)
+    flux = smoothing.smoothed(_without_holes(np.asarray(pixels, dtype=np.float32), frame), fwhm)
     shown = np.stack([_resample(plane, frame) for plane in flux])
     lows, highs = _levels(frame.central(shown), display)
-    return frame.fill(stretched(shown, lows, highs, display))
+    return smoothing.masked(frame.fill(stretched(shown, lows, highs, display)), display.mask)
 
 
 def render_record(record: Record, display: Display, margin: int = 0) -> NDArray[np.uint8]:
     """Decode a record and :func:`render` it: the one path that training and prediction share.
 
-    A JPEG is decoded 2, 4 or 8 times smaller where the crop is still at least as large as ``size`` then: that depends
-    on the display and the picture's header only, so one galaxy always gives the same pixels.
+    A JPEG is decoded 2, 4 or 8 times smaller where the crop is still at least as large as ``size`` then, but whole
+    where it is to be smoothed: that depends on the display and the picture's header only, so one galaxy always gives
+    the same pixels.
     """
     shrink = 1.0
-    if record.format == "jpeg":
+    if record.format == "jpeg" and not display.smooth:
         shrink = max(1.0, _crop_side(display, record.size(), record.pixel_scale, 1.0) / display.size)
     return render(record.cutout(shrink), display, margin)
 
@@ -193,10 +203,7 @@ def _crop_side(display: Display, shape: tuple[int, ...], pixel_scale: float | No
     """The side of the central square in pixels of an image of ``shape``, ``pixel_scale`` and ``shrink``."""
     if not display.crop:
         return float(min(shape))
-    if display.pixel_scale and pixel_scale:
-        side = display.crop * display.pixel_scale / pixel_scale
-    else:
-        side = display.crop / shrink
+    side = _counted(display.crop, display, pixel_scale, shrink)
     if side < SMALLEST_CROP:
         raise BadImage(
             Reason.TOO_SMALL, f"the crop is {side:.2g} px of this image; at least {SMALLEST_CROP} are needed"
@@ -204,6 +211,13 @@ def _crop_side(display: Display, shape: tuple[int, ...], pixel_scale: float | No
     if min(shape) < side / 2:
         raise BadImage(Reason.TOO_SMALL, f"{shape[0]} x {shape[1]} px of a crop of {side:.0f}: less than half")
     return side
+
+
+def _counted(length: float, display: Display, pixel_scale: float | None, shrink: float) -> float:
+    """A length of the display, such as its crop, in pixels of an image of ``pixel_scale`` and ``shrink``."""
+    if display.pixel_scale and pixel_scale:
+        return length * display.pixel_scale / pixel_scale
+    return length / shrink
 
 
 class _Frame:
@@ -291,21 +305,9 @@ def _without_holes(flux: NDArray[np.float32], frame: _Frame) -> NDArray[np.float
 
 # Roughly where each filter lies, in nm: the order of colours in a picture.
 WAVELENGTHS = {
-    **{
-        "FUV": 153,
-        "NUV": 227,
-        "u": 355,
-        "B": 440,
-        "g": 475,
-        "V": 551,
-        "r": 622,
-        "R": 650,
-        "VIS": 700,
-        "i": 763,
-        "I": 800,
-    },
-    **{"z": 905, "y": 980, "Y": 1000, "J": 1250, "H": 1650, "K": 2200, "Ks": 2150},
-}
+    **{"FUV": 153, "NUV": 227, "u": 355, "B": 440, "g": 475, "V": 551, "r": 622, "R": 650, "VIS": 700, "i": 763},
+    **{"I": 800, "z": 905, "y": 980, "Y": 1000, "J": 1250, "H": 1650, "K": 2200, "Ks": 2150},
+}  # fmt: skip
 
 
 def lupton_rgb(
