@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -177,7 +178,7 @@ def poison(monkeypatch: pytest.MonkeyPatch, bad: Callable[[int, Tensor], Tensor]
             calls[0] += 1
             return torch.where(bad(calls[0], targets), torch.nan, objective.loss(z, targets))
 
-        return type(objective)(objective.head, loss, objective.plain)
+        return replace(objective, loss=loss)
 
     monkeypatch.setattr(run, "make_objective", poisoned)
 

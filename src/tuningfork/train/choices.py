@@ -53,6 +53,7 @@ class Train:
     class_weights: str = "none"  # in the loss: "none" or "balanced" (N / (K n_k))
     loss: str = "auto"  # "auto" or a key of tuningfork.train.objective.LOSSES that fits the head
     label_smoothing: float = 0.0  # share of every class label that is spread over all classes
+    raw_epochs: float = 0.0  # epochs at the start in which a "divisive" head's numbers are clipped, and not divided
     clip: float = 1.0  # largest norm of the gradient; 0 = off
     seed: int = 0
     device: str = "auto"  # "auto", "cpu", "gpu" or "mps"
@@ -96,6 +97,7 @@ _RANGES = {
     "gamma": (0.0, 1.0),
     "ema": (0.0, 1.0),
     "label_smoothing": (0.0, 1.0),
+    "raw_epochs": (0.0, math.inf),
     "clip": (0.0, math.inf),
     "save_minutes": (0.0, math.inf),
     "memory_gb": (0.0, math.inf),
@@ -118,6 +120,11 @@ def check(recipe: TrainRecipe) -> None:
             raise RecipeError(f"'train.{key}' is {value}; it lies between {low:g} and {high:g}")
     if train.rate == 0:
         raise RecipeError("'train.rate' is 0: nothing would be learnt")
+    if train.raw_epochs and recipe.model.link != "divisive":
+        raise RecipeError(
+            f"'train.raw_epochs' is {train.raw_epochs:g}, but the link '{recipe.model.link}' divides nothing that "
+            "could be left undivided: use 0, or 'model.link' = 'divisive'"
+        )
     if not 0 <= recipe.model.dropout < 1:
         raise RecipeError(f"'model.dropout' is {recipe.model.dropout}; it lies between 0 and 1")
     if recipe.split.validation == 0:

@@ -90,6 +90,7 @@ def _step(run: Run, rows: NDArray[np.int64]) -> None:
     rate = rate_at(epochs, run.recipe, now.stage)
     for group in run.state.optimizer.param_groups:
         group["lr"] = rate
+    loss_of = run.objective.raw if epochs < train.raw_epochs else run.objective.loss
     statistics = [buffer.clone() for buffer in net.buffers()]
     set_training(net, run.stage)
     run.state.optimizer.zero_grad()
@@ -98,7 +99,7 @@ def _step(run: Run, rows: NDArray[np.int64]) -> None:
         pictures = run.caches[0].batch(some).to(run.device)  # (n, C, M, M) uint8
         x = augment(pictures, run.recipe.augment, run.judged.size, generator, run.colours)  # (n, C, S, S) in 0..1
         z = run.module(x)  # (n, K)
-        losses.append(run.objective.loss(z, run.targets[0][some].to(run.device)))  # (n,)
+        losses.append(loss_of(z, run.targets[0][some].to(run.device)))  # (n,)
         run.fabric.backward(losses[-1].sum() / len(rows))
     loss = torch.cat([part.detach().float() for part in losses]).cpu()  # (batch * accumulate,)
     norm = torch.nn.utils.clip_grad_norm_(net.parameters(), train.clip or math.inf)

@@ -40,12 +40,14 @@ _HEADS = {"classes": ("classes", "sigmoid"), "counts": ("dirichlet",), "fraction
 class Objective:
     """``loss(z, targets)``: one number per galaxy (N,) from raw outputs (N, K) and targets (N, K).
 
-    ``plain`` is the same without class weights and label smoothing: what validation reports.
+    ``plain`` is the same without class weights and label smoothing: what validation reports. ``raw`` is what the first
+    ``train.raw_epochs`` learn by: the same of outputs z clipped to 0..1 instead of divided by their sum.
     """
 
     head: str
     loss: Callable[[Tensor, Tensor], Tensor]
     plain: Callable[[Tensor, Tensor], Tensor]
+    raw: Callable[[Tensor, Tensor], Tensor]
 
 
 def choose_head(labels: Labels, recipe: TrainRecipe) -> str:
@@ -106,16 +108,31 @@ def make_objective(labels: Labels, recipe: TrainRecipe, head: Head, trained: NDA
     smoothing = recipe.train.label_smoothing
     if smoothing and kind != "classes":
         raise RecipeError(f"'train.label_smoothing' is {smoothing}, but a {kind} head has no classes: use 0")
+    if recipe.train.raw_epochs and kind != "fractions":
+        raise RecipeError(
+            f"'train.raw_epochs' is {recipe.train.raw_epochs:g}, but a {kind} head divides nothing: use 0"
+        )
 
     def plain(z: Tensor, targets: Tensor) -> Tensor:
         return _loss(name, labels.tree, head, z, targets, None)
+
+    def raw(z: Tensor, targets: Tensor) -> Tensor:
+        return _loss(name, labels.tree, _Clipped(head.names), z, targets, None)
 
     def full(z: Tensor, targets: Tensor) -> Tensor:
         if smoothing:
             targets = targets * (1 - smoothing) + smoothing / targets.shape[1]
         return _loss(name, labels.tree, head, z, targets, None if weights is None else weights.to(z.device))
 
-    return Objective(kind, full, plain)
+    return Objective(kind, full, plain, raw)
+
+
+class _Clipped(Head):
+    """Outputs as fractions without the division by their sum: f = min(max(z, 0), 1)."""
+
+    def answers(self, z: Tensor) -> Tensor:
+        """Fractions (N, K), each within 0..1; a question's need not sum to 1."""
+        return z.float().clamp(0, 1)
 
 
 def _loss(name: str, tree: Tree | None, head: Head, z: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
