@@ -451,8 +451,32 @@ def test_impossible_fractions_are_named() -> None:
             find_votes(table(bad, [f"{column}_fraction" for column in GZ2.columns]), GZ2)
     columns = GZ2.to_challenge(GZ2.fractions(VOTED))
     columns[4, 5] += 0.2
-    with pytest.raises(ImpossibleVotes, match="row 5: t03_bar sums to"):
+    with pytest.raises(ImpossibleVotes, match=r"1 of 60 rows.*row 5 \('g004'\): t03_bar sums to"):
         find_votes(table(columns, list(CHALLENGE)), GZ2)
+
+
+def test_a_solutions_table_that_cannot_be_is_refused_with_its_rows() -> None:
+    """Too much, too little, a column that is not there, two that are swapped; and zeros of what nobody answered."""
+    good, names = GZ2.to_challenge(FRACTIONS), list(CHALLENGE)
+    assert find_votes(table(good, names), GZ2)[0] == "challenge"
+    answered = np.flatnonzero(good[:, names.index("Class7.1")] > 0.02)[:3]
+    short = good.copy()
+    short[answered, names.index("Class7.1")] = 0
+    with pytest.raises(ImpossibleVotes) as caught:
+        find_votes(table(short, names), GZ2)
+    message = str(caught.value)
+    assert f"{len(answered)} of 60 rows" in message and "Class6 sum to 1" in message
+    for row in answered:
+        total, due = short[row, 15:18].sum(), good[row, 0]
+        assert f"row {row + 1} ('g{row:03d}'): t07_rounded sums to {total:.4f}, not {due:.4f}" in message
+    unanswered = good.copy()
+    unanswered[answered, 15:18] = 0  # a question without votes is no contradiction
+    assert find_votes(table(unanswered, names), GZ2)[0] == "challenge"
+    swapped = good[:, [1, 0, *range(2, 37)]]
+    with pytest.raises(ImpossibleVotes, match="named wrongly"):
+        find_votes(table(swapped, names), GZ2)
+    with pytest.raises(LabelError, match=r"it lacks 'Class7\.2' of 37"):
+        find_votes(table(np.delete(good, 16, axis=1), names[:16] + names[17:]), GZ2)
 
 
 # --- real galaxies

@@ -63,21 +63,17 @@ def impossible_fractions(
 
 
 def impossible_cumulative(
-    values: Floats, slices: Mapping[str, slice], arrived: Floats, always: Sequence[str], tolerance: float
+    values: Floats, slices: Mapping[str, slice], arrived: Floats, tolerance: float
 ) -> list[tuple[int, str]]:
-    """Rows of cumulative fractions (N, A) of which a question sums to more than arrives at it, (N, Q).
+    """Rows of cumulative fractions (N, A) of which a question does not sum to what arrives at it, (N, Q).
 
-    More by ``tolerance``, that is; the questions named in ``always`` must not sum to less either, though all but the
-    first may have no votes at all (sum 0), as where everybody saw a star.
+    Off by more than ``tolerance``, that is. All questions but the first may have no votes at all (sum 0), as the later
+    ones where everybody saw a star.
     """
     found: dict[int, str] = {}
     for number, (question, part) in enumerate(slices.items()):
         total, due = values[:, part].sum(axis=1), arrived[:, number]
-        off = (
-            np.where((total > tolerance) | (number == 0), np.abs(total - due), 0.0)
-            if question in always
-            else total - due
-        )
+        off = np.where((total > tolerance) | (number == 0), np.abs(total - due), 0.0)
         _note(found, off > tolerance, f"{question} sums to {{:.4f}}, not {{:.4f}}", total, due)
     return sorted(found.items())
 

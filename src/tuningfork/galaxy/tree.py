@@ -258,18 +258,27 @@ class Tree:
     def from_challenge(self, columns: ArrayLike, q6: Q6 = "as_published", tolerance: float = 0.01) -> Floats:
         """GZ2 fractions from the 37 columns; NaN where a question was not reached or got no vote.
 
-        The columns are held against the convention that ``q6`` names: a question's sum beyond what reaches it by more
-        than ``tolerance`` raises :class:`TreeError` with the row (``tolerance=inf`` takes a network's raw output).
+        The columns are held against the convention that ``q6`` names, by :meth:`check_challenge`: a row that breaks it
+        raises :class:`TreeError` (``tolerance=inf`` takes a network's raw output).
+        """
+        bad = self.check_challenge(columns, q6, tolerance)
+        if bad:
+            n = int(np.asarray(columns).size / self.n_answers)
+            raise TreeError(f"{len(bad)} of {n} rows break q6='{q6}' ('as_published' or 'routed'): {listed(bad)}")
+        return self.from_cumulative(columns)
+
+    def check_challenge(
+        self, columns: ArrayLike, q6: Q6 = "as_published", tolerance: float = 0.01
+    ) -> list[tuple[int, str]]:
+        """Rows of the 37 columns (..., 37) that cannot be, each with a message: see :func:`impossible_cumulative`.
+
+        A question must sum to the columns that lead to it (the first, and as published the sixth, to 1) within
+        ``tolerance``, or to 0 where nobody answered it; NaN counts as 0.
         """
         self._challenge(q6)
         rows = np.nan_to_num(self._rows(columns, "challenge columns"), nan=0.0).reshape(-1, self.n_answers)
         arrived = self._arrived(rows, cumulative=True, always=ALWAYS[q6])
-        bad = impossible_cumulative(rows, self.slices, arrived, ALWAYS[q6], tolerance)
-        if bad:
-            raise TreeError(
-                f"{len(bad)} of {len(rows)} rows break q6='{q6}' ('as_published' or 'routed'): {listed(bad)}"
-            )
-        return self.from_cumulative(columns)
+        return impossible_cumulative(rows, self.slices, arrived, tolerance)
 
     def scaled(self, attributes: ArrayLike) -> Floats:
         """Attributes on [0, 1], (..., A) -> (..., A): ``(x - low) / (high - low)``; undefined values become NaN."""

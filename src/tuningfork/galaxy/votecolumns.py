@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ImpossibleVotes, LabelError, TreeError
+from ..errors import ImpossibleVotes, LabelError
 from .catalog import Catalog
 from .impossible import listed
 from .question import nearest, plain_name
@@ -158,10 +158,13 @@ _FINDERS: dict[str, Callable[[Tree, Look], Floats | None]] = {
 def _checked(catalog: Catalog, tree: Tree, kind: str, values: Floats) -> Floats:
     """The values, ready for use, or the ImpossibleVotes that lists the rows at fault."""
     if kind == "challenge":
-        try:
-            tree.from_challenge(values)
-        except TreeError as error:
-            raise ImpossibleVotes(f"the 37 columns of {catalog.name} cannot be: {error}") from error
+        bad = tree.check_challenge(values)
+        if bad:
+            raise ImpossibleVotes(
+                f"{len(bad)} of {len(catalog)} rows of {catalog.name} break the sums of the Galaxy Challenge's 37 "
+                "columns (q6='as_published': Class1 and Class6 sum to 1, every other question to the answers that lead "
+                f"to it): {listed(bad, catalog.ids)}. Was the table changed, or are its columns named wrongly?"
+            )
         bad = tree.check_fractions(values, sums=False)
     elif kind == "counts":
         bad = tree.check_counts(values)
