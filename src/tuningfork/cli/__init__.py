@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn, cast
 
 import typer
 
 from .. import __version__
 from ..errors import Stopped, TuningforkError
-from . import chain, experiments, looking, sky
+from . import chain, experiments, judging, looking, sky
 from .screen import DONE, FAILED, INTERRUPTED, REJECTED, REQUEUE, app
 
 __all__ = [
-    "DONE", "FAILED", "INTERRUPTED", "REJECTED", "REQUEUE", "app", "chain", "experiments", "looking", "main", "sky",
+    "DONE", "FAILED", "INTERRUPTED", "REJECTED", "REQUEUE", "app", "chain", "experiments", "judging", "looking", "main",
+    "sky",
 ]  # fmt: skip
 
 
@@ -30,16 +32,35 @@ def root(
     """Options of the command itself."""
 
 
+USAGE = cast("type[Exception]", typer.BadParameter.__mro__[1])  # UsageError, wherever this typer keeps it
+
+
 def main() -> None:
-    """Run the command line; errors that tuningfork raises on purpose are printed, not traced."""
+    """Run the command line; errors that tuningfork raises on purpose are printed, not traced.
+
+    With --json they are one line on the error stream, ``{"error": "...", "kind": "RecipeError"}``, and so are options
+    that cannot be read (kind "NoSuchOption", "MissingParameter", ...) and stops.
+    """
+    as_json = "--json" in sys.argv[1:]
     try:
-        app()
+        code = app(standalone_mode=not as_json)
     except Stopped as error:
-        typer.echo(f"stopped: {error}", err=True)
-        sys.exit(REQUEUE)
+        _end(error, f"stopped: {error}", REQUEUE, as_json)
     except TuningforkError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(FAILED)
+        _end(error, f"error: {error}", FAILED, as_json)
+    except USAGE as error:
+        _end(error, str(error), FAILED, as_json)
+    except SystemExit as end:
+        code = end.code
     except KeyboardInterrupt:
-        typer.echo("interrupted; run the same command again to go on", err=True)
-        sys.exit(INTERRUPTED)
+        code = INTERRUPTED
+    if code == INTERRUPTED:  # typer makes this of KeyboardInterrupt, without a word
+        _end(KeyboardInterrupt(), "interrupted; run the same command again to go on", INTERRUPTED, as_json)
+    sys.exit(code)
+
+
+def _end(error: BaseException, text: str, code: int, as_json: bool) -> NoReturn:
+    """Tell of an error on the error stream, and end."""
+    told = str(error) or text
+    typer.echo(json.dumps({"error": told, "kind": type(error).__name__}) if as_json else text, err=True)
+    sys.exit(code)

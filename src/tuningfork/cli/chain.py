@@ -136,7 +136,7 @@ def train(
     recipe: Annotated[Path | None, typer.Option(help="TOML file of choices; flags win over it.")] = None,
     backbone: Annotated[str, typer.Option(help="The network: see `tuningfork models --backbones`.")] = "",
     start: Annotated[str, typer.Option("--from", help="Start from the weights of this model or run.")] = "",
-    pretrained: Annotated[str, typer.Option(help="ImageNet weights of the backbone: a safetensors file.")] = "",
+    pretrained: Annotated[str, typer.Option(help="Start from imagenet (fetched once), or a safetensors file.")] = "",
     epochs: Annotated[int, typer.Option(help="Passes over the training part; 0 = the recipe's (20).")] = 0,
     size: Annotated[int, typer.Option(help="Side of the network's input, px; 0 = the recipe's (64).")] = 0,
     crop: Annotated[
