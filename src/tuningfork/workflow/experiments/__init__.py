@@ -7,6 +7,8 @@ from typing import Any
 
 from .choices import Experiment
 from .desk import Desk
+from .morphology import MorphologyRecipe
+from .morphology import run as morphology
 from .nightsky import NightSkyRecipe
 from .nightsky import run as night_sky
 from .outcome import Finding
@@ -19,6 +21,7 @@ Run = Callable[[Desk[Any]], tuple[Finding, ...]]
 
 # name -> its recipe's class, and what runs it; in the order of the table
 EXPERIMENTS: dict[str, tuple[type[Experiment], Run]] = {
+    "s1-morphology-types": (MorphologyRecipe, morphology),
     "s2-spiral-elliptical": (SpiralRecipe, spiral),
     "s3-night-sky": (NightSkyRecipe, night_sky),
 }
