@@ -116,20 +116,26 @@ def test_mirrored_and_turned_views_hold_the_same_pixels_and_colours_shift_by_pic
 def test_a_killed_cut_goes_on_and_another_is_refused(
     parents: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shards = functools.partial(StoreWriter, shard_size=20)  # which end in the middle of a galaxy
-    monkeypatch.setattr("tuningfork.workflow.experiments.sixteen.StoreWriter", shards)
-    whole = cut_views(parents, tmp_path / "whole", parts(), SMALL)
-
-    class Stop(Exception):
+    class Killed(Exception):
         pass
 
-    def stop(done: int, total: int, live: str) -> None:
-        if done == total:
-            raise Stop
+    class Dying(StoreWriter):
+        last = 10**9
 
-    with pytest.raises(Stop):
-        cut_views(parents, tmp_path / "killed", parts(), SMALL, progress=stop)
-    assert len(list((tmp_path / "killed").glob("shard-*.parquet"))) == 4
+        def add(self, record: Record) -> None:
+            if self.n_done == self.last:
+                raise Killed
+            super().add(record)
+
+    shards = functools.partial(Dying, shard_size=20)  # which end in the middle of a galaxy
+    monkeypatch.setattr("tuningfork.workflow.experiments.sixteen.StoreWriter", shards)
+    whole = cut_views(parents, tmp_path / "whole", parts(), SMALL)
+    for last in (30, 50, 70):
+        monkeypatch.setattr(Dying, "last", last)
+        with pytest.raises(Killed):
+            cut_views(parents, tmp_path / "killed", parts(), SMALL)
+        assert len(list((tmp_path / "killed").glob("shard-*.parquet"))) == last // 20
+    monkeypatch.setattr(Dying, "last", 10**9)
     again = cut_views(parents, tmp_path / "killed", parts(), SMALL)
     assert again.digest == whole.digest
     assert cut_views(parents, tmp_path / "killed", parts(), SMALL).digest == whole.digest
