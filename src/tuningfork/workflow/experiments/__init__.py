@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .challenge import ChallengeRecipe
+from .challenge import run as challenge_winner
 from .choices import Experiment
 from .desk import Desk
 from .morphology import MorphologyRecipe
@@ -24,4 +26,5 @@ EXPERIMENTS: dict[str, tuple[type[Experiment], Run]] = {
     "s1-morphology-types": (MorphologyRecipe, morphology),
     "s2-spiral-elliptical": (SpiralRecipe, spiral),
     "s3-night-sky": (NightSkyRecipe, night_sky),
+    "challenge-winner": (ChallengeRecipe, challenge_winner),
 }
