@@ -9,6 +9,8 @@ from .challenge import ChallengeRecipe
 from .challenge import run as challenge_winner
 from .choices import Experiment
 from .desk import Desk
+from .googlenet import GoogLeNetRecipe
+from .googlenet import run as googlenet
 from .morphology import MorphologyRecipe
 from .morphology import run as morphology
 from .nightsky import NightSkyRecipe
@@ -27,4 +29,5 @@ EXPERIMENTS: dict[str, tuple[type[Experiment], Run]] = {
     "s2-spiral-elliptical": (SpiralRecipe, spiral),
     "s3-night-sky": (NightSkyRecipe, night_sky),
     "challenge-winner": (ChallengeRecipe, challenge_winner),
+    "s5-googlenet-svm": (GoogLeNetRecipe, googlenet),
 }
