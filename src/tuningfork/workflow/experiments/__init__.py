@@ -28,6 +28,6 @@ EXPERIMENTS: dict[str, tuple[type[Experiment], Run]] = {
     "s1-morphology-types": (MorphologyRecipe, morphology),
     "s2-spiral-elliptical": (SpiralRecipe, spiral),
     "s3-night-sky": (NightSkyRecipe, night_sky),
-    "challenge-winner": (ChallengeRecipe, challenge_winner),
     "s5-googlenet-svm": (GoogLeNetRecipe, googlenet),
+    "challenge-winner": (ChallengeRecipe, challenge_winner),
 }
