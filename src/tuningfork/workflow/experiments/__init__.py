@@ -9,6 +9,8 @@ from .challenge import ChallengeRecipe
 from .challenge import run as challenge_winner
 from .choices import Experiment
 from .desk import Desk
+from .fiveband import FiveBandRecipe
+from .fiveband import run as five_band
 from .googlenet import GoogLeNetRecipe
 from .googlenet import run as googlenet
 from .morphology import MorphologyRecipe
@@ -28,6 +30,7 @@ EXPERIMENTS: dict[str, tuple[type[Experiment], Run]] = {
     "s1-morphology-types": (MorphologyRecipe, morphology),
     "s2-spiral-elliptical": (SpiralRecipe, spiral),
     "s3-night-sky": (NightSkyRecipe, night_sky),
+    "s4-five-band": (FiveBandRecipe, five_band),
     "s5-googlenet-svm": (GoogLeNetRecipe, googlenet),
     "challenge-winner": (ChallengeRecipe, challenge_winner),
 }

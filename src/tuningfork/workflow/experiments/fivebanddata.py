@@ -30,8 +30,9 @@ def five_bands(desk: Desk[Choice], name: str = "five-band", bands: tuple[str, ..
     """The user's galaxies in u, g, r, i, z as a store with Galaxy Zoo 2's votes; None where there are none.
 
     The layout is :data:`FIVE_BANDS`. A galaxy that lacks a band, or whose cube has fewer planes, becomes a rejected row
-    (missing_band) that says so; galaxies without a row in the table are left out and counted in the notes. Raises :class:`~tuningfork.errors.BadStore` where there are FITS files but no table or several
-    tables, :class:`~tuningfork.errors.LabelError` for a table without Galaxy Zoo 2's votes, and what ingest raises.
+    (missing_band) that says so; galaxies without a row in the table are left out and counted in the notes. Raises
+    :class:`~tuningfork.errors.BadStore` where there are FITS files but several tables, none of them by its usual name,
+    :class:`~tuningfork.errors.LabelError` for a table without Galaxy Zoo 2's votes, and what ingest raises.
     """
     source = _galaxies(desk, bands)
     table = None if source is None else _table(desk)
