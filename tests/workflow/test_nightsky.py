@@ -170,6 +170,12 @@ def test_data_without_anything_for_it_is_refused(tmp_path: Path) -> None:
         reproduce(NAME, tmp_path / "out", data=tmp_path / "data", size="toy")
 
 
+def test_shares_that_cannot_be_are_refused_before_any_work(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"unsure is \(0.8, 0.2\)"):
+        reproduce(NAME, tmp_path / "out", size="toy", changes={"unsure": (0.8, 0.2)})
+    assert not (tmp_path / "out" / "sky").exists()
+
+
 def test_nobody_unsure_is_told_and_the_rest_stands(simulated: tuple[Outcome, Path], tmp_path: Path) -> None:
     shutil.copytree(simulated[1], tmp_path / "out", ignore=shutil.ignore_patterns("asked.json", "outcome.json"))
     outcome = reproduce(NAME, tmp_path / "out", size="toy", changes={"unsure": (0.0, 0.01)})

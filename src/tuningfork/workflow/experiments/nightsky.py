@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from ...data.sampling import copies
-from ...errors import LabelError
+from ...errors import LabelError, RecipeError
 from ...evaluate.bootstrap import Estimate
 from ...evaluate.humans import humans
 from ...evaluate.judge import Judgement
@@ -52,7 +52,11 @@ def run(desk: Desk[NightSkyRecipe]) -> tuple[Finding, ...]:
 
     On Galaxy Zoo 1's votes, where the user has the table and pictures; on classes, with the sample gz1/, and then
     also against the volunteers of Stripe 82; without data, on a simulated sky with Galaxy Zoo 1's kind of votes.
+    Raises :class:`RecipeError` for ``unsure`` that cannot be, before any work, and for data with nothing to learn.
     """
+    low, high = desk.recipe.unsure
+    if not 0 <= low <= high <= 1:
+        raise RecipeError(f"unsure is {desk.recipe.unsure}; it is two shares of the votes, 0 <= low <= high <= 1")
     found: list[Finding] = []
     if (table := desk.place(TABLE, f"{TABLE}.gz")) is not None and (table.parent / "images").is_dir():
         store = desk.ingest(table.parent / "images", "galaxies", labels=table, unmatched="drop")
