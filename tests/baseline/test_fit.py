@@ -168,6 +168,16 @@ def test_what_did_not_converge_is_noted(tmp_path):
     assert any("had not converged" in note for note in done.notes)
 
 
+def test_as_many_components_as_galaxies_are_no_noise():
+    generator = np.random.default_rng(0)
+    y = np.repeat([0, 1], 15)
+    x = (generator.normal(0, 1, (30, 200)) + 3 * y[:, None]).astype(np.float32)
+    new = (generator.normal(0, 1, (200, 200)) + 3 * np.repeat([0, 1], 100)[:, None]).astype(np.float32)
+    for kind in ("logistic", "svm"):
+        pipeline, _ = learn(BaselineChoice(kind, on="pca", components=500), x, y)
+        assert np.mean(pipeline.predict(new) == np.repeat([0, 1], 100)) > 0.95  # noise of a 30th component: about half
+
+
 def test_too_many_components_are_cut_and_noted(tmp_path):
     done = fit(Sky(40), tmp_path / "v.parquet", made(kind="logistic", on="pca", components=500), threads=1)
     assert any("500 components were asked for" in note for note in done.notes)

@@ -107,7 +107,7 @@ def learn(choice: BaselineChoice, x: NDArray[np.float32], y: NDArray[np.int64]) 
     seen = np.unique(y, return_counts=True)[1]
     if len(seen) < 2:
         raise TrainingError(f"{len(y)} galaxies of {len(seen)} class are left to train on; two classes are needed")
-    most = min(x.shape)
+    most = min(len(x) - 1, x.shape[1])  # N rows about their mean span N - 1; whitened, one more would be noise
     notes = []
     if choice.on == "pca" and choice.components > most:
         notes.append(f"{choice.components} components were asked for; {x.shape[0]} rows of {x.shape[1]} have {most}")
