@@ -268,6 +268,7 @@ def submission(ids: Sequence[str], columns: Floats) -> str:
     """The challenge's file: GalaxyID,Class1.1,...,Class11.6, then a line per galaxy in the order of the ids.
 
     ``columns`` (N, 37), cumulative, written with six digits as the solutions are; question 6 sums to 1, as theirs does.
+    The header is that of the solutions; the challenge's sample file writes GalaxyId.
     Raises :class:`RecipeError` for what is not finite, or not 37 columns.
     """
     if columns.shape != (len(ids), len(COLUMNS)) or not np.isfinite(columns).all():
