@@ -10,12 +10,18 @@ import pytest
 
 import tuningfork
 from tuningfork.errors import RecipeError
+from tuningfork.galaxy.cutout import Record
 from tuningfork.galaxy.labels import LabelChoice, make_labels
 from tuningfork.galaxy.store import Store
+from tuningfork.galaxy.tree import Tree
+from tuningfork.galaxy.votecolumns import find_votes
 from tuningfork.galaxy.votes import Votes
 from tuningfork.simulate.galaxies import simulate_galaxies
-from tuningfork.workflow.experiments.googlenet import HOW, GoogLeNetRecipe, ceiling, largest
+from tuningfork.workflow.experiments.choices import load_experiment
+from tuningfork.workflow.experiments.desk import Desk
+from tuningfork.workflow.experiments.googlenet import HOW, GoogLeNetRecipe, ceiling, galaxies, largest, parts_of
 from tuningfork.workflow.experiments.outcome import Outcome
+from tuningfork.workflow.experiments.sixteen import cut_views
 from tuningfork.workflow.reproduce import reproduce
 
 NAME = "s5-googlenet-svm"
@@ -123,6 +129,32 @@ def test_the_ceiling_is_what_the_largest_share_gets_on_drawn_labels(tmp_path: Pa
     assert ceiling(catalog, best.ids, DRAW) < 0.95  # the volunteers do not agree, or this tells nothing
 
 
+def test_the_challenges_pictures_are_cut_as_the_author_cut_them(tmp_path: Path) -> None:
+    """Pictures of 424 px in which only the central 207 px are lit, so that a view is lit from edge to edge."""
+    data, tree = tmp_path / "data", Tree.load("gz2")
+    (data / "images_training_rev1").mkdir(parents=True)
+    lit = np.zeros((424, 424, 3), np.uint8)
+    lit[108:316, 108:316] = 200
+    sky = simulate_galaxies(24, tmp_path / "sky", size=32, seed=5).catalog
+    columns = tree.to_challenge(find_votes(sky, tree, ("fractions",))[1])
+    widths = [part.stop - part.start for part in tree.slices.values()]
+    lines = ["GalaxyID," + ",".join(f"Class{q}.{a}" for q, n in enumerate(widths, 1) for a in range(1, n + 1))]
+    for number, row in enumerate(np.nan_to_num(columns), 100008):
+        picture = Record.from_picture(str(number), lit).data
+        (data / "images_training_rev1" / f"{number}.jpg").write_bytes(picture)
+        lines.append(f"{number}," + ",".join(f"{value:.6f}" for value in row))
+    (data / "training_solutions_rev1.csv").write_text("\n".join(lines) + "\n")
+    recipe = load_experiment(GoogLeNetRecipe, NAME, "toy")
+    desk = Desk(NAME, tmp_path / "out", replace(recipe, cut=replace(recipe.cut, colour=0.0)), "toy", data)
+    parents, cut, told = galaxies(desk)
+    assert told == "Galaxy Challenge" and len(parents) == 24
+    views = cut_views(parents, tmp_path / "views", parts_of(desk, parents), cut)
+    assert len(views) == 24 * 16 and "Class1.1" in views.catalog
+    for number, most in ((0, 46 * 46), (8, 46 * 46)):  # turned by 45 degrees, the dark beyond the square is seen
+        share = (views.record(f"100008#{number:02d}").cutout().pixels[0] > 100).sum() / most
+        assert share == 1 if number == 0 else 0.6 < share < 0.95
+
+
 def test_a_folder_without_votes_is_refused_and_says_what_is_looked_for(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     with pytest.raises(RecipeError, match=r"training_solutions_rev1.csv.*gz2_stripe82"):
@@ -130,8 +162,6 @@ def test_a_folder_without_votes_is_refused_and_says_what_is_looked_for(tmp_path:
 
 
 def test_the_author_saw_sixteen_views_of_every_galaxy_thirty_times() -> None:
-    from tuningfork.workflow.experiments.choices import load_experiment
-
     full = load_experiment(GoogLeNetRecipe, NAME)
     assert full.published.images == full.sky.galaxies * 16 * full.train.train.epochs == 985_248 * 30
     assert full.train.display.size == full.cut.side and full.train.labels == DRAW

@@ -68,8 +68,8 @@ HOW = (
 
 def run(desk: Desk[GoogLeNetRecipe]) -> tuple[Finding, ...]:
     """Cut the views, train, predict, fit the SVM on the features, and judge both on drawn labels and on the largest."""
-    parents, cut, data = _galaxies(desk)
-    views = _cut(desk, parents, cut, "views")
+    parents, cut, data = galaxies(desk)
+    views = _cut(desk, parents, parts_of(desk, parents), cut, "views")
     recipe = with_changes(desk.recipe.train, split={"method": "column", "column": "part", "min_separation_arcsec": 0.0})
     summary = desk.train(views, recipe)
     before = dict(desk.seconds)
@@ -122,7 +122,7 @@ def ceiling(catalog: Catalog, ids: Sequence[str], labels: LabelChoice) -> float:
     return float(shares.values.max(axis=1).mean())
 
 
-def _galaxies(desk: Desk[GoogLeNetRecipe]) -> tuple[Store, Cut, str]:
+def galaxies(desk: Desk[GoogLeNetRecipe]) -> tuple[Store, Cut, str]:
     """The galaxies to learn from, how they are cut, and how the table calls them."""
     if (store := challenge(desk)) is not None:
         return store, desk.recipe.cut, "Galaxy Challenge"
@@ -131,20 +131,23 @@ def _galaxies(desk: Desk[GoogLeNetRecipe]) -> tuple[Store, Cut, str]:
     return desk.sky(), replace(desk.recipe.cut, of=SIMULATED_SIDE), "simulated sky"
 
 
-def _cut(desk: Desk[GoogLeNetRecipe], store: Store, cut: Cut, name: str, part: str = "") -> Store:
-    """The views of all galaxies with votes, whose parts are those of the recipe's split, or all ``part``."""
+def parts_of(desk: Desk[GoogLeNetRecipe], store: Store, part: str = "") -> Catalog:
+    """The galaxies with votes and the part of each, by the recipe's split; or all of them in ``part``."""
     recipe = desk.recipe.train
     if part:
         ids = make_labels(store.catalog, largest(recipe.labels)).ids
-        parts = [part] * len(ids)
-    else:
-        examples = find_examples(store, store.catalog, largest(recipe.labels), recipe.split)
-        ids, parts = examples.labels.ids, examples.parts.tolist()
-        desk.notes += examples.notes
+        return Catalog({"id": list(ids), "part": [part] * len(ids)})
+    examples = find_examples(store, store.catalog, largest(recipe.labels), recipe.split)
+    desk.notes += examples.notes
+    return Catalog({"id": list(examples.labels.ids), "part": examples.parts.tolist()})
+
+
+def _cut(desk: Desk[GoogLeNetRecipe], store: Store, parts: Catalog, cut: Cut, name: str) -> Store:
+    """The views of the galaxies of ``parts``."""
     with desk.timed("cut views") as bar:
-        views = cut_views(store, desk.out / name, Catalog({"id": list(ids), "part": parts}), cut, progress=bar)
+        views = cut_views(store, desk.out / name, parts, cut, progress=bar)
     if views.n_rejected:
-        desk.notes.append(f"{views.n_rejected // VIEWS:,} of {len(ids):,} galaxies could not be cut: see '{name}'")
+        desk.notes.append(f"{views.n_rejected // VIEWS:,} of {len(parts):,} galaxies could not be cut: see '{name}'")
     return views
 
 
@@ -268,7 +271,7 @@ def _real(desk: Desk[GoogLeNetRecipe], recipe: TrainRecipe, data: str, images: f
     store = stripe82(desk)
     if store is None:
         return []
-    views = _cut(desk, store, desk.recipe.cut, "stripe82-views", part="test")
+    views = _cut(desk, store, parts_of(desk, store, "test"), desk.recipe.cut, "stripe82-views")
     votes = _softmax(desk, views, "votes-stripe82-views", part=None)
     means = average_views(votes, desk.out / "votes-stripe82.parquet")
     told = _told(votes, means, views, recipe.labels)
@@ -290,4 +293,4 @@ def _real(desk: Desk[GoogLeNetRecipe], recipe: TrainRecipe, data: str, images: f
     ]
 
 
-__all__ = ["GoogLeNetRecipe", "Told", "ceiling", "largest", "run"]
+__all__ = ["GoogLeNetRecipe", "Told", "ceiling", "galaxies", "largest", "parts_of", "run"]
