@@ -31,8 +31,9 @@ def make_classifier(choice: BaselineChoice, smallest_class: int, most_components
 
     Tree and forest take the numbers as they are; the others take them standardised (mean 0, deviation 1 in training).
     For "pca", principal components (whitened, so already of deviation 1) come first. The SVM is linear; its margins
-    become probabilities by Platt's sigmoids, fitted on margins of up to 5 held-out folds of the training galaxies
-    (Platt 1999), fewer where ``smallest_class``, the galaxies of the rarest class, are fewer.
+    become probabilities by Platt's sigmoids, fitted on margins of up to 5 folds of the training galaxies (Platt 1999)
+    which neither the SVM nor its scaling or components have seen, fewer where ``smallest_class``, the galaxies of the
+    rarest class, are fewer.
     """
     steps: list[Any] = []
     if choice.on == "pca":
@@ -40,7 +41,8 @@ def make_classifier(choice: BaselineChoice, smallest_class: int, most_components
         steps.append(PCA(count, whiten=True, svd_solver="randomized", random_state=choice.seed))
     elif choice.kind not in ("tree", "forest"):
         steps.append(StandardScaler())
-    return make_pipeline(*steps, CLASSIFIERS[choice.kind](choice, smallest_class))
+    made = make_pipeline(*steps, CLASSIFIERS[choice.kind](choice))
+    return make_pipeline(_calibrated(choice, made, smallest_class)) if choice.kind == "svm" else made
 
 
 def _weights(choice: BaselineChoice) -> str | None:
@@ -56,41 +58,43 @@ def _leaves(choice: BaselineChoice) -> dict[str, Any]:
     }
 
 
-def _tree(choice: BaselineChoice, smallest: int) -> DecisionTreeClassifier:
+def _tree(choice: BaselineChoice) -> DecisionTreeClassifier:
     return DecisionTreeClassifier(**_leaves(choice))
 
 
-def _forest(choice: BaselineChoice, smallest: int) -> RandomForestClassifier:
+def _forest(choice: BaselineChoice) -> RandomForestClassifier:
     return RandomForestClassifier(choice.trees, **_leaves(choice))
 
 
-def _mlp(choice: BaselineChoice, smallest: int) -> MLPClassifier:
+def _mlp(choice: BaselineChoice) -> MLPClassifier:
     return MLPClassifier(
         (choice.hidden,), alpha=1e-4 / choice.strength, max_iter=choice.epochs, random_state=choice.seed
     )
 
 
-def _svm(choice: BaselineChoice, smallest: int) -> CalibratedClassifierCV:
-    folds = min(FOLDS, smallest)
-    if folds < 2:
+def _svm(choice: BaselineChoice) -> LinearSVC:
+    return LinearSVC(
+        C=choice.strength, class_weight=_weights(choice), max_iter=20 * choice.epochs, random_state=choice.seed
+    )
+
+
+def _calibrated(choice: BaselineChoice, margin: Pipeline, smallest: int) -> CalibratedClassifierCV:
+    if smallest < 2:
         raise TrainingError(
             f"a class has {smallest} galaxy to train on; the SVM's probabilities need two of every class: merge or "
             "drop the class (labels.merge, labels.drop), or give more galaxies"
         )
-    margin = LinearSVC(
-        C=choice.strength, class_weight=_weights(choice), max_iter=20 * choice.epochs, random_state=choice.seed
-    )
-    cut = StratifiedKFold(folds, shuffle=True, random_state=choice.seed)
+    cut = StratifiedKFold(min(FOLDS, smallest), shuffle=True, random_state=choice.seed)
     return CalibratedClassifierCV(margin, method="sigmoid", cv=cut, ensemble=False)
 
 
-def _logistic(choice: BaselineChoice, smallest: int) -> LogisticRegression:
+def _logistic(choice: BaselineChoice) -> LogisticRegression:
     return LogisticRegression(
         C=choice.strength, class_weight=_weights(choice), max_iter=20 * choice.epochs, random_state=choice.seed
     )
 
 
-CLASSIFIERS: dict[str, Callable[[BaselineChoice, int], Any]] = {
+CLASSIFIERS: dict[str, Callable[[BaselineChoice], Any]] = {
     "tree": _tree,
     "forest": _forest,
     "mlp": _mlp,
@@ -107,7 +111,10 @@ def learn(choice: BaselineChoice, x: NDArray[np.float32], y: NDArray[np.int64]) 
     seen = np.unique(y, return_counts=True)[1]
     if len(seen) < 2:
         raise TrainingError(f"{len(y)} galaxies of {len(seen)} class are left to train on; two classes are needed")
-    most = min(len(x) - 1, x.shape[1])  # N rows about their mean span N - 1; whitened, one more would be noise
+    rows = len(x)
+    if choice.kind == "svm":  # whose calibration fits the components to folds
+        rows -= -(-len(x) // max(min(FOLDS, int(seen.min())), 2)) + len(seen)
+    most = max(min(rows - 1, x.shape[1]), 1)  # rows about their mean span one less; whitened, one more would be noise
     notes = []
     if choice.on == "pca" and choice.components > most:
         notes.append(f"{choice.components} components were asked for; {x.shape[0]} rows of {x.shape[1]} have {most}")
