@@ -213,8 +213,8 @@ def _real(desk: Desk[FiveBandRecipe], stack: Store, recipe: TrainRecipe) -> list
     note = (
         f"S4: DES cutouts of five FITS stacks by a net of {', '.join(bands)} trained on a simulated DES alone. {text}"
     )
-    done = Estimate(float(votes.n_done))
-    return [Finding("galaxies of the DES stack classified", "DES, real", done, n_in, "", seen(summary), note, 0)]
+    done = Estimate(votes.n_done / n_in)
+    return [Finding("share of the DES stack that is classified", "DES, real", done, n_in, "", seen(summary), note)]
 
 
 def _wall(stack: Store, votes: Votes, bands: tuple[str, ...], text: str) -> list[Block]:
@@ -223,13 +223,13 @@ def _wall(stack: Store, votes: Votes, bands: tuple[str, ...], text: str) -> list
     rows = zip(votes.ids, votes.table.column("class").to_pylist(), best.tolist(), votes.done.tolist(), strict=True)
     known = sorted(((one, name, share) for one, name, share, done in rows if done), key=lambda row: (row[1], -row[2]))
     pictures = exhibits([one for one, _, _ in known], [(name, f"{share:.2f}") for _, name, share in known], stack)
+    shares = {name: [share for _, its, share in known if its == name] for name in votes.names}
     table: list[tuple[Cell, ...]] = [
-        (name, sum(its == name for _, its, _ in known), float(sum(share for _, its, share in known if its == name)))
-        for name in votes.names
+        (name, len(each), sum(each) / len(each) if each else None) for name, each in shares.items()
     ]
-    caption = "Each galaxy's likeliest class; the sum of its probabilities over those galaxies."
+    caption = "Each galaxy's likeliest class, and the mean of its probability over those galaxies."
     return [
         Text(f"A network of {', '.join(bands)}, trained on a simulated DES and no real galaxy. {text}."),
-        Table(("class", "galaxies", "sum of probabilities"), tuple(table), caption),
+        Table(("class", "galaxies", "mean probability"), tuple(table), caption),
         Wall("All of them", "Colours from i, r and g; by class, the surest first.", tuple(pictures)),
     ]
