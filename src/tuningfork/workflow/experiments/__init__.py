@@ -13,6 +13,9 @@ from .fiveband import FiveBandRecipe
 from .fiveband import run as five_band
 from .googlenet import GoogLeNetRecipe
 from .googlenet import run as googlenet
+from .lenses import ScratchRecipe, TransferRecipe
+from .lenses import scratch as lens_scratch
+from .lenses import transfer as lens_transfer
 from .morphology import MorphologyRecipe
 from .morphology import run as morphology
 from .nightsky import NightSkyRecipe
@@ -28,6 +31,8 @@ Run = Callable[[Desk[Any]], tuple[Finding, ...]]
 # name -> its recipe's class, and what runs it; in the order of the table
 EXPERIMENTS: dict[str, tuple[type[Experiment], Run]] = {
     "s1-morphology-types": (MorphologyRecipe, morphology),
+    "s1-lens-scratch": (ScratchRecipe, lens_scratch),
+    "s1-lens-transfer": (TransferRecipe, lens_transfer),
     "s2-spiral-elliptical": (SpiralRecipe, spiral),
     "s3-night-sky": (NightSkyRecipe, night_sky),
     "s4-five-band": (FiveBandRecipe, five_band),
