@@ -50,8 +50,8 @@ class NightSkyRecipe(Experiment):
 def run(desk: Desk[NightSkyRecipe]) -> tuple[Finding, ...]:
     """Learn the four types of galaxies of whom volunteers were sure, and predict those of whom they were not.
 
-    On Galaxy Zoo 1's votes, where the user has the table and pictures; on classes, with the sample gz1/, and then
-    also against the volunteers of Stripe 82; without data, on a simulated sky with Galaxy Zoo 1's kind of votes.
+    On Galaxy Zoo 1's votes, where the user has the table and pictures. Without them on a simulated sky with its kind of
+    votes; before that on classes, where there is the sample gz1/, and then also against the volunteers of Stripe 82.
     Raises :class:`RecipeError` for ``unsure`` that cannot be, before any work, and for data with nothing to learn.
     """
     low, high = desk.recipe.unsure
@@ -64,17 +64,17 @@ def run(desk: Desk[NightSkyRecipe]) -> tuple[Finding, ...]:
         height, width = store.record(store.ids[0]).size()
         recipe = with_changes(desk.recipe.train, display={"crop": min(height, width) / 2})
         found += _with_votes(desk, store, store.catalog, recipe, "Galaxy Zoo 1, real")
+        return tuple(found)
     if (store_of_classes := gz1_sample(desk)) is not None:
         found += _with_classes(desk, store_of_classes)
-    if found:
-        return tuple(found)
-    desk.nothing_found(GZ1_VOTES, f"{GZ1_SAMPLE} and, to be held against its volunteers, {STRIPE82}")
-    sky = desk.recipe.sky
+    else:
+        desk.nothing_found(GZ1_VOTES, f"{GZ1_SAMPLE} and, to be held against its volunteers, {STRIPE82}")
+    sky = desk.recipe.sky  # the only ones with Galaxy Zoo 1's votes, of which some are sure
     store = desk.sky()
     with desk.timed("simulate"):
         weights = dict.fromkeys(sky.classes, 1.0) or None
         votes = type_votes(draw_population(sky.seed, sky.galaxies, sky.survey, weights), sky.survey)
-    return tuple(_with_votes(desk, store, votes, desk.recipe.train, "simulated sky"))
+    return (*found, *_with_votes(desk, store, votes, desk.recipe.train, "simulated sky"))
 
 
 def _in_pixels(store: Store, times: float = 1.0) -> Store:
