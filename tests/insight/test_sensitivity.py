@@ -36,7 +36,8 @@ def sky(tmp_path_factory: pytest.TempPathFactory) -> Path:
             record = Record.from_picture(name, pixels)
             writer.add(record if k != 7 else Record(name, b"no picture", "jpeg", record.bands))
     changes = {
-        "model.backbone": "mobilenetv4_small", "display.size": 32, "train.epochs": 8, "train.batch": 8, "train.ema": 0.0,
+        "model.backbone": "mobilenetv4_small", "display.size": 32,
+        "train.epochs": 8, "train.batch": 8, "train.ema": 0.0,
         "split.method": "stratified", "split.test": 0.3, "train.rate": 3e-3,
     }  # fmt: skip
     tuningfork.train(folder / "store", folder / "run", labels="class", changes=changes)
