@@ -25,6 +25,7 @@ from tuningfork.workflow.experiments.lenses import (
     ScratchRecipe,
     TransferRecipe,
     _real,
+    _Stage,
     _zoo,
     order,
     scratch,
@@ -162,6 +163,14 @@ def test_the_users_space_warps_are_trained_on_instead(tmp_path: Path):
     assert Card.load(find_model(at.out / "run")).display["crop"] == 0
 
 
+def test_a_copy_without_stage_two_says_so(tmp_path: Path):
+    table = warps(tmp_path / "data", 45) / "warps.csv"
+    table.write_text("\n".join(table.read_text().splitlines()[:46]) + "\n")
+    at = desk(tmp_path, SCRATCH, tmp_path / "data")
+    assert [one.data for one in scratch(at)] == ["Space Warps, stage 1"] * 4
+    assert any("no row of stage 2" in note for note in at.notes) and not (at.out / "second").exists()
+
+
 def test_data_without_lenses_or_alpha_is_refused(tmp_path: Path):
     (tmp_path / "data").mkdir()
     with pytest.raises(RecipeError, match=r"Space Warps catalogue.*lens_challenge.*\. It holds: nothing"):
@@ -198,7 +207,8 @@ def test_scores_are_held_against_grades(tmp_path: Path):
 def test_real_candidates_and_the_challenge_are_judged(both: Both, real_data: Path):
     _, done, *_ = both
     at = Desk(SCRATCH, done.out, done.recipe, "toy", real_data)
-    findings = {one.data: one for one in _real(at)}
+    first = _Stage(Store.open(done.out / "sky"), done.recipe.train, "simulated stamps", True)
+    findings = {one.data: one for one in _real(at, first)}
     counts = [one.galaxies for one in findings.values()]
     assert counts == [46 + 16 + 11 + 3, 220, 12, 16]
     assert all(-1 <= one.ours.low <= one.ours.value <= one.ours.high <= 1 for one in findings.values())
