@@ -8,7 +8,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from tuningfork.data.augment import OFF, Augment, affine, augment, centre, check, margin, principal_components
+from tuningfork.data.augment import (
+    OFF,
+    Augment,
+    affine,
+    augment,
+    centre,
+    check,
+    margin,
+    mirrored_views,
+    principal_components,
+)
 from tuningfork.errors import RecipeError
 
 SIZE = 32
@@ -229,3 +239,23 @@ def test_choices_that_cannot_be_are_refused_by_name(key: str, value: float) -> N
 def test_a_batch_too_small_for_its_crop_is_refused() -> None:
     with pytest.raises(RecipeError, match="no central 40"):
         centre(noise(), 40)
+
+
+def test_a_view_is_mirrored_where_it_is_said_to_be() -> None:
+    """A picture bright at its upper left and half as bright at its upper right shows its sense."""
+    picture = torch.zeros(200, 1, SIZE, SIZE, dtype=torch.uint8)
+    picture[:, :, : SIZE // 2, : SIZE // 2] = 240
+    picture[:, :, : SIZE // 2, SIZE // 2 :] = 120
+    choice = only(rotate=True, rotate_step=90.0, flip=True, transpose=True)
+    generator = seeded(3)
+    flags = mirrored_views(200, choice, SIZE, generator)
+    views = augment(picture, choice, SIZE, generator)[:, 0]
+    half = SIZE // 4
+    corners = torch.stack(
+        [views[:, half, half], views[:, half, -half], views[:, -half, -half], views[:, -half, half]], 1
+    )
+    bright = corners.argmax(dim=1)
+    after = corners.gather(1, ((bright + 1) % 4)[:, None])[:, 0]  # clockwise of the brightest: half as bright, or dark
+    assert torch.equal(flags, after < 0.2)
+    assert 40 < int(flags.sum()) < 160
+    assert not mirrored_views(50, only(rotate=True), SIZE, seeded()).any()

@@ -11,9 +11,9 @@ from tuningfork.errors import LabelError, RecipeError
 from tuningfork.galaxy.labels import LabelChoice, Labels
 from tuningfork.galaxy.tree import Tree
 from tuningfork.model.head import make_head
-from tuningfork.train.choices import Train, TrainRecipe, check, check_mirrors
+from tuningfork.train.choices import Train, TrainRecipe, check
 from tuningfork.train.judge import fit_temperature, is_better, judge
-from tuningfork.train.objective import choose_head, choose_loss, make_objective, strata, targets_of
+from tuningfork.train.objective import choose_head, choose_loss, in_a_mirror, make_objective, strata, targets_of
 
 
 def labels(kind: str, n: int = 6, tree: Tree | None = None, names: tuple[str, ...] = ("a", "b", "c")) -> Labels:
@@ -129,15 +129,17 @@ def test_a_temperature_is_found_again() -> None:
     assert fit_temperature(sure * 2, sure) == pytest.approx(0.2, rel=1e-3)
 
 
-def test_mirrors_are_refused_only_where_they_confuse() -> None:
-    both = ("elliptical", "spiral_clockwise", "spiral_anticlockwise")
-    with pytest.raises(RecipeError, match=r"spiral_clockwise.*augment.flip=false"):
-        check_mirrors(choose(), both)
-    check_mirrors(choose(augment__flip=False), both)
-    with pytest.raises(RecipeError, match="turns 'CW' into 'CCW'"):
-        check_mirrors(choose(), ("CCW", "CW", "elliptical")[::-1])
-    check_mirrors(choose(), ("elliptical", "spiral"))
-    check_mirrors(choose(), ("elliptical", "spiral_anticlockwise"))
+def test_mirrored_views_are_learnt_with_mirrored_labels() -> None:
+    names = ("elliptical", "spiral_clockwise", "spiral_anticlockwise", "Arm_Rotation")
+    targets = torch.tensor([[0.0, 1.0, 0.0, 0.25], [0.5, 0.2, 0.3, torch.nan]])
+    flags = torch.tensor([True, False])
+    seen = in_a_mirror(targets, flags, names)
+    assert seen[0].tolist() == [0.0, 0.0, 1.0, 0.75]
+    assert torch.equal(seen[1].nan_to_num(-1), targets[1].nan_to_num(-1))
+    twice = in_a_mirror(in_a_mirror(targets, ~flags, names), ~flags, names)
+    assert torch.equal(twice.nan_to_num(-1), targets.nan_to_num(-1))
+    alike = targets[:, :1]
+    assert in_a_mirror(alike, flags, names[:1]) is alike  # nothing to do, nothing done
 
 
 @pytest.mark.parametrize(

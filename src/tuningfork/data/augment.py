@@ -140,6 +140,12 @@ def _move(batch: Tensor, choice: Augment, size: int, generator: torch.Generator)
     return images.mul_(1 / 255)
 
 
+def mirrored_views(n: int, choice: Augment, size: int, generator: torch.Generator) -> Tensor:
+    """Which of the ``n`` views that come next show their galaxy mirrored, bool (n,); the generator stays as it is."""
+    linear, _ = affine(n, choice, size, torch.Generator().set_state(generator.get_state()))
+    return torch.det(linear) < 0
+
+
 def affine(n: int, choice: Augment, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """The map from a px of the view to a px of the rendered galaxy, both counted (x, y) from their centres.
 

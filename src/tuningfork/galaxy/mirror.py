@@ -34,6 +34,12 @@ def mirrored(names: Sequence[str]) -> tuple[int, ...]:
     return tuple(out)
 
 
+def complemented(names: Sequence[str]) -> tuple[bool, ...]:
+    """Which answers are numbers x in 0..1 that a mirror turns into 1 - x: EFIGI's rotation of the arms, one sense of
+    which is 0 and the other 1."""
+    return tuple("arm_rotation" in re.sub(r"[^a-z]+", "_", name.lower()) for name in names)
+
+
 def _read(name: str) -> tuple[str, tuple[bool, ...]]:
     """The name without its senses, and these in order: True for clockwise."""
     text = name.lower()

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import RecipeError
-from ..galaxy.mirror import mirrored
+from ..galaxy.mirror import complemented, mirrored
 from . import affine
 from .affine import SIXTY
 
@@ -48,6 +48,11 @@ def chosen_views(count: int) -> tuple[int, ...]:
 
 
 def unmirror(answers: NDArray[np.float32], names: tuple[str, ...], number: int) -> NDArray[np.float32]:
-    """Answers (N, K) to view ``number`` as answers about the image: a mirror swaps clockwise and anticlockwise."""
-    flipped = SIXTY[number - VIEWS].mirror if number >= VIEWS else number >= 4
-    return answers[:, list(mirrored(names))] if flipped else answers
+    """Answers (N, K) to view ``number`` as answers about the image.
+
+    A mirror swaps clockwise and anticlockwise, and turns EFIGI's rotation of the arms x into 1 - x.
+    """
+    if not (SIXTY[number - VIEWS].mirror if number >= VIEWS else number >= 4):
+        return answers
+    seen = answers[:, list(mirrored(names))]
+    return np.where(complemented(names), np.float32(1) - seen, seen)

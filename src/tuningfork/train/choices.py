@@ -12,7 +12,6 @@ from ..data.split import Split
 from ..errors import RecipeError
 from ..galaxy.display import Display
 from ..galaxy.labels import LabelChoice
-from ..galaxy.mirror import mirrored
 from ..recipe import nearest
 from .stages import Stage, check_stages
 
@@ -131,15 +130,3 @@ def check(recipe: TrainRecipe) -> None:
         raise RecipeError("'split.validation' is 0, but the best epoch is chosen on validation galaxies: give 0.1, say")
     augmentation.check(recipe.augment)
     check_stages(recipe.stages, train.epochs, train.patience)
-
-
-def check_mirrors(recipe: TrainRecipe, names: tuple[str, ...]) -> None:
-    """Refuse mirrored views where the answers tell clockwise from anticlockwise; raises :class:`RecipeError`."""
-    pairs = [(names[k], names[j]) for k, j in enumerate(mirrored(names)) if j > k]
-    if recipe.augment.mirrors and pairs:
-        one, other = pairs[0]
-        raise RecipeError(
-            f"a mirror image turns '{one}' into '{other}', so that mirrored views would teach the network to "
-            "confuse them: train without mirrors (--set augment.flip=false --set augment.transpose=false), or merge "
-            f"the two (--merge spiral={one}+{other})"
-        )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import disk
-from ..data.augment import augment
+from ..data.augment import augment, mirrored_views
 from ..errors import TrainingError
 from ..galaxy.catalog import Catalog
 from ..galaxy.records import Source
@@ -22,6 +22,7 @@ from .choices import ModelChoice, Train, TrainRecipe, check
 from .finish import TrainSummary, finish, finished, summarise
 from .judge import is_better, judge, outputs
 from .logs import write_csv
+from .objective import in_a_mirror
 from .prepare import Say, join
 from .run import Run, identity_of, start
 from .stages import set_training
@@ -97,9 +98,11 @@ def _step(run: Run, rows: NDArray[np.int64]) -> None:
     losses = []
     for some in np.array_split(rows, min(train.accumulate, len(rows))):
         pictures = run.caches[0].batch(some).to(run.device)  # (n, C, M, M) uint8
+        flags = mirrored_views(len(some), run.recipe.augment, run.judged.size, generator)
+        targets = in_a_mirror(run.targets[0][some], flags, run.joined.labels.names)
         x = augment(pictures, run.recipe.augment, run.judged.size, generator, run.colours)  # (n, C, S, S) in 0..1
         z = run.module(x)  # (n, K)
-        losses.append(loss_of(z, run.targets[0][some].to(run.device)))  # (n,)
+        losses.append(loss_of(z, targets.to(run.device)))  # (n,)
         run.fabric.backward(losses[-1].sum() / len(rows))
     loss = torch.cat([part.detach().float() for part in losses]).cpu()  # (batch * accumulate,)
     norm = torch.nn.utils.clip_grad_norm_(net.parameters(), train.clip or math.inf)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..errors import LabelError, RecipeError
 from ..galaxy.labels import Labels
+from ..galaxy.mirror import complemented, mirrored
 from ..galaxy.tree import Tree
 from ..model.head import Head
 from ..recipe import nearest
@@ -154,6 +155,19 @@ def _tree(labels: Labels) -> Tree:
     if labels.tree is None:
         raise LabelError("fractions of votes need their decision tree: set labels.tree, or --tree NAME")
     return labels.tree
+
+
+def in_a_mirror(targets: Tensor, flags: Tensor, names: Sequence[str]) -> Tensor:
+    """Targets (N, K) of views of which some are mirrored (bool (N,)), with these as a mirror calls them.
+
+    There clockwise is anticlockwise and EFIGI's arms turn the other way (:mod:`~tuningfork.galaxy.mirror`). Targets of
+    answers that know no sense come back as they are.
+    """
+    order, ends = mirrored(names), complemented(names)
+    if order == tuple(range(len(names))) and not any(ends):
+        return targets
+    other = targets[:, list(order)]
+    return torch.where(flags[:, None], torch.where(torch.tensor(ends), 1 - other, other), targets)
 
 
 def strata(labels: Labels) -> NDArray[np.int64]:

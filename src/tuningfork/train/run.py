@@ -26,7 +26,7 @@ from ..model.backbone import BACKBONES
 from ..model.card import Card
 from ..model.net import GalaxyNet, net_from_card
 from . import state as states
-from .choices import STORAGE, Train, TrainRecipe, check_mirrors
+from .choices import STORAGE, Train, TrainRecipe
 from .finish import draft_card
 from .logs import Curves
 from .objective import Objective, choose_head, choose_loss, make_objective, strata, targets_of
@@ -133,7 +133,6 @@ def start(
     """
     labels, train = joined.labels, recipe.train
     head = choose_head(labels, recipe)
-    check_mirrors(recipe, labels.names)
     for folder in (out, out / "state", out / "model"):
         disk.sweep(folder)
     stored = states.load(out / "state", identity)  # refuses before any work
