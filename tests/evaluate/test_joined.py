@@ -26,7 +26,7 @@ def test_a_truth_without_one_of_the_merged_and_dropped_classes(tmp_path: Path) -
     assert joined.classes.tolist() == [0, 1]
 
 
-def test_sigmoid_answers_are_refused_as_such(tmp_path: Path) -> None:
+def test_sigmoid_answers_that_are_no_attributes_are_refused_as_such(tmp_path: Path) -> None:
     truth = Catalog({"id": ["a", "b"], "class": ["elliptical", "spiral"]})
     with pytest.raises(LabelError, match="sigmoid head's answers"):
         join(written(tmp_path / "v.parquet", "sigmoid"), truth, LabelChoice())

@@ -49,8 +49,10 @@ class Joined:
     """The judged galaxies, sorted by id so that the order of no file matters.
 
     ``predicted`` (N, K) holds what the votes say about ``names``: probabilities, Dirichlet concentrations or vote
-    fractions, as ``head`` says ("classes", "dirichlet", "fractions"). ``truth`` are the labels of the same galaxies in
-    the same order, their columns brought into the order of ``names``; ``notes`` say what was done on the way.
+    fractions, as ``head`` says ("classes", "dirichlet", "fractions"; "sigmoid" for attributes, scaled to [0, 1]).
+    ``truth`` are the labels of the same galaxies in the same order, their columns brought into the order of ``names``;
+    ``notes`` say what was done on the way. ``bounds`` are the published lower and upper bounds of attributes, (N, K)
+    each, scaled like them, NaN where undefined; None of all else, and where the truth lacks any of their columns.
     """
 
     ids: tuple[str, ...]
@@ -61,6 +63,12 @@ class Joined:
     labels: Labels
     account: Account
     notes: tuple[str, ...] = field(default=())
+    bounds: tuple[Floats, Floats] | None = None
+
+    @property
+    def attributes(self) -> bool:
+        """Whether measured attributes were predicted, not classes or votes."""
+        return self.labels.tree is not None and self.labels.tree.kind == "attributes"
 
     @property
     def classes(self) -> Ints:
@@ -168,7 +176,22 @@ def join(
         separation_arcsec=(float(np.median(separation)), float(separation.max())) if len(separation) else None,
     )
     kept = tuple(str(name) for name in ids[rows[known]])
-    return Joined(kept, votes.head, names, predicted, values, judged, account, notes)
+    bounds = _bounds(truth.rows(partners[known]), judged.tree)
+    return Joined(kept, votes.head, names, predicted, values, judged, account, notes, bounds)
+
+
+def _bounds(truth: Catalog, tree: Tree | None) -> tuple[Floats, Floats] | None:
+    """The published bounds of each attribute, (N, K) each, scaled to [0, 1]; None where the truth lacks a column."""
+    if tree is None or tree.kind != "attributes" or not (tree.lower and tree.upper):
+        return None
+    wanted = [[f"{name}{ending}" for name in tree.columns] for ending in (tree.lower, tree.upper)]
+    if any(name not in truth for names in wanted for name in names):
+        return None
+    lower, upper = (
+        tree.scaled(np.column_stack([np.ma.filled(truth[name].astype(np.float64), np.nan) for name in names]))
+        for names in wanted
+    )
+    return lower, upper
 
 
 def _pairs(
@@ -199,14 +222,16 @@ def _aligned(
     Votes on a tree come into the order of the truth's tree. Of classes the votes may know more than the truth holds.
     """
     truth = np.asarray(labels.values, dtype=np.float64)
-    if votes.head == "sigmoid":
+    measured = votes.tree is not None and votes.tree.kind == "attributes"
+    if votes.head == "sigmoid" and not measured:
         raise LabelError(
-            f"{votes.name} holds a sigmoid head's answers (attributes, or classes that do not exclude each other), for "
-            "which there is no report: compare its columns with the truth's, or train a head of classes or of votes"
+            f"{votes.name} holds a sigmoid head's answers that are no attributes (classes or answers that do not "
+            "exclude each other), for which there is no report: compare its columns with the truth's, or train a head "
+            "of classes or of votes"
         )
     if (labels.kind == "classes") != (votes.head == "classes"):
         raise LabelError(
-            f"{votes.name} predicts {'classes' if votes.head == 'classes' else 'the answers of a decision tree'} "
+            f"{votes.name} predicts {_what(votes)} "
             f"({', '.join(votes.names[:4])} ...), but the truth was read as {labels.kind}: choose other labels "
             f"(LabelChoice.kind, now '{labels.choice.kind}')"
         )
@@ -222,8 +247,12 @@ def _aligned(
             "judge votes that predict them"
         )
     if votes.head != "classes":
-        if labels.tree is None or labels.tree.kind != "votes":
-            raise LabelError("only votes on a tree of questions can be judged; these are measured attributes")
+        if labels.tree is None or (labels.tree.kind == "attributes") != measured:
+            what = "measured attributes" if measured else "answers to questions"
+            raise LabelError(
+                f"{votes.name} predicts {what}, but the truth was read on the tree "
+                f"'{labels.choice.tree}', which is of the other kind: name the tree of these votes (LabelChoice.tree)"
+            )
         return labels.names, predicted[:, columns], truth, ()
     extra = [i for i in range(len(named)) if i not in columns]
     names = (*labels.names, *(named[i] for i in extra))
@@ -232,6 +261,12 @@ def _aligned(
     if bare and len(predicted):
         notes = ("The votes are bare classes without probabilities: what ranks or weighs probabilities means little.",)
     return names, predicted, np.pad(truth, ((0, 0), (0, len(extra)))), (*merged, *notes)
+
+
+def _what(votes: Votes) -> str:
+    if votes.head == "classes":
+        return "classes"
+    return "attributes" if votes.head == "sigmoid" else "the answers of a decision tree"
 
 
 def _merged(votes: Votes, predicted: Floats, labels: Labels) -> tuple[tuple[str, ...], Floats, tuple[str, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +20,14 @@ from ..galaxy.records import Source
 from ..galaxy.source import open_source
 from ..galaxy.tree import Tree
 from ..galaxy.votes import Votes
+from .attributehead import (
+    attribute_sections,
+    attribute_summary,
+    attribute_walls,
+    few_of_attributes,
+    judge_attributes,
+)
+from .attributes import Reading
 from .bootstrap import Estimate
 from .classhead import class_sections, class_summary, class_walls, judge_classes
 from .gallery import exhibits
@@ -73,6 +81,7 @@ def evaluate(
     radius_arcsec: float | None = None,
     images: Source | str | Path | None = None,
     unmatched: UnmatchedChoice = "refuse",
+    readings: Sequence[Reading] | None = None,
     bootstrap: int = 1000,
     seed: int = 0,
     progress: Progress | None = None,
@@ -91,6 +100,7 @@ def evaluate(
         radius_arcsec: join by position within this radius instead of by id.
         images: where the pictures of the galleries come from; by default where the votes came from, if still there.
         unmatched: "refuse" votes without a row of truth, or "drop" them; truth without votes is always fine.
+        readings: which attributes are read as yes or no, and where; None as :func:`attributes.default_readings` says.
         bootstrap: resamples for the 95% intervals, 0 for none. ``seed``: of these, and of the halves of cross-fitting.
 
     The judged galaxies are sorted by id first, so that no number depends on the order of a file. Raises
@@ -100,10 +110,15 @@ def evaluate(
     judged = votes if isinstance(votes, Votes) else _read_votes(votes, votes_id, choice, changes or {})
     catalog = truth if isinstance(truth, Catalog) else _read_truth(truth, truth_id)
     joined = join(judged, catalog, choice, changes=changes, radius_arcsec=radius_arcsec, unmatched=unmatched)
-    found, lines, sections = _judged(joined, judged, bootstrap, seed, progress, paged=out is not None)
+    found, lines, sections = _judged(joined, judged, readings, bootstrap, seed, progress, paged=out is not None)
     n = joined.account
     summary = (*lines, account_line(n))
-    warnings = (*_itself(votes, truth), *seen_in_training(judged.metadata), *few_galaxies(found))
+    warnings = (
+        *_itself(votes, truth),
+        *seen_in_training(judged.metadata),
+        *few_galaxies(found),
+        *few_of_attributes(found),
+    )
     notes = [*warnings, *joined.notes]
     numbers = plain({"head": joined.head, "account": asdict(n), **found, "notes": notes})
     if out is not None:
@@ -123,14 +138,25 @@ def evaluate(
 
 
 def _judged(
-    joined: Joined, votes: Votes, resamples: int, seed: int, progress: Progress | None, *, paged: bool
+    joined: Joined,
+    votes: Votes,
+    readings: Sequence[Reading] | None,
+    resamples: int,
+    seed: int,
+    progress: Progress | None,
+    *,
+    paged: bool,
 ) -> tuple[dict[str, Any], tuple[str, ...], tuple[Section, ...]]:
-    """All numbers, the lines of the summary, and (for a page) the sections, of either kind of head."""
+    """All numbers, the lines of the summary, and (for a page) the sections, of any kind of head."""
     temperature = temperature_of(votes.metadata)
     if joined.head == "classes":
         found = judge_classes(joined, temperature, resamples=resamples, seed=seed, progress=progress)
         sections = class_sections(joined, found, temperature, seed) if paged else ()
         return found, class_summary(found, len(joined.ids)), sections
+    if joined.attributes:
+        found = judge_attributes(joined, readings, resamples=resamples, seed=seed, progress=progress)
+        sections = attribute_sections(joined, found) if paged else ()
+        return found, attribute_summary(found, len(joined.ids)), sections
     found = judge_votes(joined, resamples=resamples, seed=seed, progress=progress)
     return found, vote_summary(found, len(joined.ids)), vote_sections(joined, found) if paged else ()
 
@@ -241,7 +267,8 @@ def _galleries(joined: Joined, votes: Votes, images: Source | str | Path | None)
     source, why_not = _source(votes, images)
     if not joined.ids:
         return Section("galleries", "Galleries", (Text("No galaxy was judged."),))
-    walls = class_walls(joined) if joined.head == "classes" else vote_walls(joined)
+    make = attribute_walls if joined.attributes else class_walls if joined.head == "classes" else vote_walls
+    walls = make(joined)
     blocks: list[Text | Wall] = []
     if source is None:
         blocks.append(Text(f"There are no pictures: {why_not}.", "warning"))
@@ -280,14 +307,15 @@ def _page(
 ) -> Page:
     model = votes.metadata.get("model")
     name = model.get("name", "") if isinstance(model, dict) else ""
-    what = "classes" if joined.head == "classes" else f"votes on the tree {found['tree']}"
+    kind = "attributes" if joined.attributes else "classes" if joined.head == "classes" else "votes"
+    what = kind if kind == "classes" else f"{kind} {'of' if joined.attributes else 'on'} the tree {found['tree']}"
     warnings = list(notes)
     if joined.head == "classes":
         few = [f"“{key}” ({row['galaxies']})" for key, row in found["classes"].items() if row["galaxies"] < FEW]
         if few:
             warnings.append(f"Classes with fewer than {FEW} galaxies, whose numbers rest on little: {', '.join(few)}.")
     return Page(
-        title=f"How good are the {'classes' if joined.head == 'classes' else 'votes'} of {name or 'these votes'}?",
+        title=f"How good are the {kind} of {name or 'these votes'}?",
         subtitle=f"Predicted {what} against the truth of {len(joined.ids):,} galaxies",
         summary=summary,
         sections=sections,

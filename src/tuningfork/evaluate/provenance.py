@@ -89,10 +89,15 @@ def data_section(joined: Joined, metadata: Mapping[str, Any], truth_name: str) -
 
 def _labels_in_words(joined: Joined) -> str:
     choice = joined.labels.choice
+    fractions = (
+        f"the expert's attributes, {choice.tree}"
+        if joined.attributes
+        else (f"the volunteers' vote fractions on the tree {choice.tree}")
+    )
     what = {
         "column": f"the column “{choice.column}” names the class",
         "counts": f"the volunteers' votes on the tree {choice.tree}",
-        "fractions": f"the volunteers' vote fractions on the tree {choice.tree}",
+        "fractions": fractions,
         "largest": "the answer of most votes is the class",
         "threshold": f"a class needs at least {choice.threshold:g} of the votes",
         "draw": "a class is drawn from the vote fractions",
