@@ -197,9 +197,9 @@ def test_the_density_holds_every_galaxy_of_a_value_once():
 def test_votes_of_questions_and_attributes_do_not_mix(tmp_path):
     values, *_ = codes(10)
     votes = Votes.read(written(tmp_path / "v.parquet", np.where(values == -1, 0.5, values)))
-    with pytest.raises(LabelError, match="predicts attributes, but the truth was read as classes"):
+    with pytest.raises(LabelError, match=r"predicts attributes \(T, .*but the truth was read as classes"):
         join(votes, Catalog({"id": list(votes.ids), "class": ["x"] * 10}), LabelChoice())
-    gz1 = {"id": [f"g{i:03d}" for i in range(10)]} | {name: [0.5] * 10 for name in Tree.load("gz1").columns}
+    gz1 = {"id": [f"g{i:03d}" for i in range(10)]} | {name: [1 / 6] * 10 for name in Tree.load("gz1").columns}
     with pytest.raises(LabelError, match="predicts measured attributes, but the truth was read on the tree 'gz1'"):
         join(votes, Catalog(gz1), LabelChoice("fractions", tree="gz1"))
 

@@ -267,8 +267,13 @@ def _caption(attributes: list[Attribute], miss: Floats, row: int) -> tuple[str, 
 def _said(one: Attribute, row: int) -> str:
     bounds = ""
     if one.lower is not None and one.upper is not None and np.isfinite(one.lower[row] + one.upper[row]):
-        bounds = f" [{one.lower[row]:.3g}, {one.upper[row]:.3g}]"
-    return f"{one.name.replace('_', ' ')} {one.truth[row]:.3g}{bounds}, given {one.predicted[row]:.2f}"
+        bounds = f" [{_short(one.lower[row])}, {_short(one.upper[row])}]"
+    return f"{one.name.replace('_', ' ')} {_short(one.truth[row])}{bounds}, given {one.predicted[row]:.2f}"
+
+
+def _short(value: float) -> str:
+    """Three digits, and no 1e-7 for a 0 that was scaled in float32 and back."""
+    return f"{round(float(value), 5) + 0.0:.3g}"
 
 
 def few_of_attributes(numbers: dict[str, Any]) -> tuple[str, ...]:

@@ -235,6 +235,12 @@ def _aligned(
             f"({', '.join(votes.names[:4])} ...), but the truth was read as {labels.kind}: choose other labels "
             f"(LabelChoice.kind, now '{labels.choice.kind}')"
         )
+    if labels.tree is not None and votes.head != "classes" and (labels.tree.kind == "attributes") != measured:
+        what = "measured attributes" if measured else "answers to questions"
+        raise LabelError(
+            f"{votes.name} predicts {what}, but the truth was read on the tree "
+            f"'{labels.choice.tree}', which is of the other kind: name the tree of these votes (LabelChoice.tree)"
+        )
     named, predicted, merged = _merged(votes, predicted, labels)
     alike = {_plain(name): i for i, name in enumerate(named)}
     columns = [alike.get(_plain(name), -1) for name in labels.names]
@@ -247,12 +253,6 @@ def _aligned(
             "judge votes that predict them"
         )
     if votes.head != "classes":
-        if labels.tree is None or (labels.tree.kind == "attributes") != measured:
-            what = "measured attributes" if measured else "answers to questions"
-            raise LabelError(
-                f"{votes.name} predicts {what}, but the truth was read on the tree "
-                f"'{labels.choice.tree}', which is of the other kind: name the tree of these votes (LabelChoice.tree)"
-            )
         return labels.names, predicted[:, columns], truth, ()
     extra = [i for i in range(len(named)) if i not in columns]
     names = (*labels.names, *(named[i] for i in extra))
