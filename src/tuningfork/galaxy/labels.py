@@ -22,7 +22,7 @@ from .votecolumns import find_votes
 __all__ = ["LabelChoice", "Labels", "find_votes", "make_labels"]
 
 Floats = NDArray[np.float64]
-Kind = Literal["column", "largest", "threshold", "kmeans", "mode", "draw", "counts", "fractions"]
+Kind = Literal["column", "largest", "threshold", "kmeans", "mode", "draw", "counts", "fractions", "several"]
 Votes = Literal["", "counts", "fractions", "debiased", "challenge"]
 
 
@@ -40,6 +40,9 @@ class LabelChoice:
     clusters: int = 20  # for "kmeans": how many types
     seed: int = 0  # for "kmeans" and "draw"
     votes: Votes = ""  # which votes, where a catalogue has several kinds; "" = published fractions before counts
+    parts: tuple[LabelChoice, ...] = ()  # for "several": labels learnt together, of some galaxies each
+    name: str = ""  # of such a part
+    weight: float = 1.0  # of such a part in the loss
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,17 +52,19 @@ class Labels:
     ``values`` is float32 of shape (N, K), K the length of ``names``: for ``kind`` "classes" each row sums to 1 (one-hot
     or shares); for "counts" whole numbers of votes; for "fractions" shares of each question, NaN where it was not asked
     (and attributes scaled to [0, 1], NaN where undefined). ``dropped`` counts the galaxies left out, by reason.
-    ``centres`` are the (K, answers) cluster centres of kind "kmeans".
+    ``centres`` are the (K, answers) cluster centres of kind "kmeans". Of "several" the columns are those of ``parts``
+    side by side, named "part:answer", NaN in all columns of a part that says nothing about a galaxy.
     """
 
     ids: tuple[str, ...]
-    kind: Literal["classes", "counts", "fractions"]
+    kind: Literal["classes", "counts", "fractions", "several"]
     names: tuple[str, ...]
     values: NDArray[np.float32]
     tree: Tree | None
     choice: LabelChoice
     dropped: dict[str, int]
     centres: Floats | None = None
+    parts: tuple[Labels, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -106,6 +111,7 @@ def make_labels(catalog: Catalog, choice: LabelChoice, *, strict: bool = True) -
       There, question 6 sums to 1, so that "nothing odd" is the label of nearly all, unless it is dropped.
     - "kmeans": the nearest of ``choice.clusters`` centres (k-means of the cumulative columns); classes are named
       type_00, type_01, ... from the largest cluster down (experiment S1).
+    - "several": the labels of each of ``choice.parts``, which have names, of all galaxies that one of them labels.
     - "counts": whole votes, for the Dirichlet-multinomial. "fractions": shares, for regression; or attributes.
 
     ``choice.merge`` sums classes into new ones, ``choice.drop`` leaves classes out, and the rest is renormalised to a
@@ -117,6 +123,8 @@ def make_labels(catalog: Catalog, choice: LabelChoice, *, strict: bool = True) -
     """
     if choice.kind == "column":
         return _from_column(catalog, choice, strict)
+    if choice.kind == "several":
+        return _several(catalog, choice, strict)
     if not choice.tree:
         raise LabelError(
             f"labels of kind '{choice.kind}' need the votes' tree (--tree NAME, labels.tree): one of "
@@ -125,7 +133,7 @@ def make_labels(catalog: Catalog, choice: LabelChoice, *, strict: bool = True) -
     tree = Tree.load(choice.tree)
     maker = _MAKERS.get(choice.kind)
     if maker is None:
-        known = ["column", *_MAKERS]
+        known = ["column", *_MAKERS, "several"]
         raise LabelError(
             f"there are no labels of kind '{choice.kind}'{nearest(choice.kind, known)}: {', '.join(known)}"
         )
@@ -137,6 +145,24 @@ def make_labels(catalog: Catalog, choice: LabelChoice, *, strict: bool = True) -
             f"none of {len(catalog)} galaxies has a label of kind '{choice.kind}': {_account(labels.dropped)}"
         )
     return labels
+
+
+def _several(catalog: Catalog, choice: LabelChoice, strict: bool) -> Labels:
+    names = [part.name for part in choice.parts]
+    if not names or "" in names or len(set(names)) < len(names) or any(part.kind == "several" for part in choice.parts):
+        raise LabelError(
+            f"labels of kind 'several' need parts, each with a name of its own and none of several: {names}"
+        )
+    parts = tuple(make_labels(catalog, part, strict=strict) for part in choice.parts)
+    labelled = set().union(*(part.ids for part in parts))
+    ids = tuple(one for one in catalog.ids if one in labelled)
+    row = {identifier: number for number, identifier in enumerate(ids)}
+    columns = [np.full((len(ids), len(part.names)), np.nan, np.float32) for part in parts]
+    for part, values in zip(parts, columns, strict=True):
+        values[[row[one] for one in part.ids]] = part.values
+    told = [f"{part.choice.name}:{answer}" for part in parts for answer in part.names]
+    dropped = {"without any of the labels": len(catalog) - len(ids)}
+    return Labels(ids, "several", tuple(told), np.hstack(columns), None, choice, dropped, parts=parts)
 
 
 def _account(dropped: Mapping[str, int]) -> str:

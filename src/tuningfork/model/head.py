@@ -113,6 +113,26 @@ class FractionsHead(Head):
         return torch.cat([part / part.sum(dim=1, keepdim=True).clamp_min(_TINY) for part in parts], dim=1)
 
 
+class SeveralHead(Head):
+    """Several heads side by side, each on outputs of its own; only in training, where each becomes a model.
+
+    ``heads`` by name; ``slices`` says which outputs, and which answers, are whose. An answer's name is
+    "head:answer".
+    """
+
+    kind = "several"
+
+    def __init__(self, heads: Mapping[str, Head]) -> None:
+        super().__init__([f"{name}:{answer}" for name, head in heads.items() for answer in head.names])
+        self.heads, self.slices, start = dict(heads), dict[str, slice](), 0
+        for name, head in heads.items():
+            self.slices[name] = slice(start, start := start + head.n_outputs)
+
+    def answers(self, z: Tensor) -> Tensor:
+        """The answers of all heads (N, K)."""
+        return torch.cat([head.answers(z[:, self.slices[name]]) for name, head in self.heads.items()], dim=1)
+
+
 def make_head(
     kind: str, names: Sequence[str], slices: Slices | None = None, *, link: str = "softmax", temperature: float = 1.0
 ) -> Head:

@@ -212,6 +212,8 @@ def _wanted(source: Source, folders: Sequence[Path], ids: Sequence[str] | None, 
 def _part(folder: Path, part: str) -> set[str]:
     """The ids of one part of the split that a model's run kept."""
     table = folder.parent / "split.parquet"
+    if not table.exists() and folder.parent.name == "models":  # of a run that made several
+        table = folder.parent.parent / "split.parquet"
     if not table.exists():
         raise RecipeError(f"--part {part} needs the split of the run, but '{table}' is not there")
     split = Catalog.read(table)

@@ -60,7 +60,8 @@ class TrainSummary:
         else:
             numbers = ", ".join(f"{k} {v:.4g}" for k, v in self.best.items() if k not in _CLERKS)
             lines.append(f"best of {self.epochs} epochs: {self.best.get('epoch')} ({numbers}); {self.seconds:.0f} s")
-            lines.append(f"model: '{Path(self.path) / 'model'}'")
+            models = Path(self.path) / "models"
+            lines.append(f"models: '{models}'" if models.is_dir() else f"model: '{Path(self.path) / 'model'}'")
         lines += [f"  note: {note}" for note in self.notes]
         return "\n".join(lines)
 
@@ -162,7 +163,16 @@ def finish(
         temperature = fit_temperature(z.numpy(), targets.numpy())
         net.head.temperature = temperature  # type: ignore[assignment]
     summary = summarise(out, joined, caches, progress, stopped=False, temperature=temperature)
-    values = asdict(card) | {
+    write_model(out / "model", net, card, told(joined, caches, progress, identity))
+    disk.write_json(out / SUMMARY, {"identity": dict(identity), "summary": asdict(summary)})
+    return summary
+
+
+def told(
+    joined: Joined, caches: tuple[Cache, Cache], progress: Progress, identity: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a card tells of the run that it comes from."""
+    return {
         "history": tuple(progress.history),
         "metrics": {"validation": progress.best or {}},
         "training": {
@@ -177,7 +187,9 @@ def finish(
             "torch": progress.torch,
         },
     }
-    weights.save(net.cpu(), Card(**values), out / "model", golden_galaxies(len(card.bands), card.size))
-    export.export_onnx(out / "model")
-    disk.write_json(out / SUMMARY, {"identity": dict(identity), "summary": asdict(summary)})
-    return summary
+
+
+def write_model(folder: Path, net: GalaxyNet, card: Card, history: Mapping[str, Any]) -> None:
+    """Write a model's folder: weights, card, golden pair and ONNX."""
+    weights.save(net.cpu(), Card(**{**asdict(card), **history}), folder, golden_galaxies(len(card.bands), card.size))
+    export.export_onnx(folder)

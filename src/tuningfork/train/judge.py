@@ -13,6 +13,7 @@ from ..data.augment import centre
 from ..data.dataset import Cache
 from ..errors import RecipeError
 from ..galaxy.tree import Tree
+from ..model.head import SeveralHead
 from ..model.net import GalaxyNet
 from .objective import Objective
 
@@ -43,6 +44,9 @@ def judge(net: GalaxyNet, objective: Objective, z: Tensor, targets: Tensor, tree
     plain = objective.plain
     with torch.inference_mode():
         loss = float(plain(z, targets).double().mean())
+        if objective.head == "several":
+            assert isinstance(net.head, SeveralHead)
+            return {"loss": loss, **_judge_several(net.head, z, targets)}
         if objective.head == "classes":
             truth, guess = targets.argmax(dim=1), z.argmax(dim=1)
             right = (truth == guess).double()
@@ -54,6 +58,24 @@ def judge(net: GalaxyNet, objective: Objective, z: Tensor, targets: Tensor, tree
         if objective.head == "fractions":
             return {"loss": loss, "rmse": loss**0.5}
         return {"loss": loss, "rmse": float((answers - targets).square().nanmean().sqrt())}
+
+
+def _judge_several(head: SeveralHead, z: Tensor, targets: Tensor) -> dict[str, float]:
+    """Per head, on the galaxies that it knows: "accuracy of NAME" of classes, else "rmse of NAME" of what it answers.
+
+    The latter is of attributes as they are scaled, of votes of their fractions where somebody voted.
+    """
+    numbers = {}
+    for name, span in head.slices.items():
+        own, known = head.heads[name], ~targets[:, span].isnan().all(dim=1)
+        if not known.any():
+            continue
+        truth, answers = targets[known, span], own.answers(z[known, span])
+        if own.kind == "classes":
+            numbers[f"accuracy of {name}"] = float((truth.argmax(1) == answers.argmax(1)).double().mean())
+        elif own.kind != "dirichlet":
+            numbers[f"rmse of {name}"] = float((answers - truth).square().nanmean().sqrt())
+    return numbers
 
 
 def _fractions(values: Tensor, tree: Tree) -> Tensor:
@@ -72,7 +94,8 @@ def is_better(new: dict[str, float], best: dict[str, float] | None, select: str)
         return True
 
     def rank(numbers: dict[str, float]) -> tuple[float, float]:
-        score = -numbers["accuracy"] if "accuracy" in numbers else numbers["rmse"]
+        signs = {"accuracy": -1.0, "rmse": 1.0}  # of several labels each has its own
+        score = sum(signs[key.split()[0]] * value for key, value in numbers.items() if key.split()[0] in signs)
         return (score if select == "score" else 0.0, numbers["loss"])
 
     return bool(np.isfinite(new["loss"])) and rank(new) < rank(best)

@@ -25,6 +25,7 @@ from .logs import write_csv
 from .objective import in_a_mirror
 from .prepare import Say, join
 from .run import Run, identity_of, start
+from .several import finish_several
 from .stages import set_training
 from .state import Progress
 from .steady import memory_told, mixed, steady, stop_asked
@@ -79,7 +80,8 @@ def fit(
             run.save()
             run.judged.load_state_dict(run.state.best)
             z = outputs(run.judged, run.caches[1], train.batch, run.device)
-            return finish(out, run.judged, run.card, joined, run.caches, now, z, run.targets[1], identity)
+            last = finish_several if joined.labels.kind == "several" else finish
+            return last(out, run.judged, run.card, joined, run.caches, now, z, run.targets[1], identity)
 
 
 def _step(run: Run, rows: NDArray[np.int64]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from ..errors import LabelError, RecipeError
 from ..galaxy.labels import Labels
 from ..galaxy.mirror import complemented, mirrored
 from ..galaxy.tree import Tree
-from ..model.head import Head
+from ..model.head import Head, SeveralHead
 from ..recipe import nearest
 from . import loss as losses
 from .choices import TrainRecipe
@@ -56,6 +56,10 @@ def choose_head(labels: Labels, recipe: TrainRecipe) -> str:
 
     Raises :class:`RecipeError` where the recipe names one that does not fit, :class:`LabelError` for a single class.
     """
+    if labels.kind == "several":
+        if (recipe.model.head, recipe.train.loss) != ("auto", "auto"):
+            raise RecipeError("labels of kind 'several' have heads and losses of their own: leave both at 'auto'")
+        return "several"
     kind, wanted = labels.kind, recipe.model.head
     allowed = _HEADS[kind]
     if kind == "fractions" and (labels.tree is None or labels.tree.kind == "attributes"):
@@ -72,6 +76,8 @@ def choose_head(labels: Labels, recipe: TrainRecipe) -> str:
 
 def choose_loss(recipe: TrainRecipe, head: str) -> str:
     """The name of the loss, "auto" resolved; raises :class:`RecipeError` where it does not fit the head."""
+    if head == "several":
+        return head
     name = _AUTO[head] if recipe.train.loss == "auto" else recipe.train.loss
     fitting = [key for key, heads in LOSSES.items() if head in heads]
     if name not in fitting:
@@ -84,11 +90,54 @@ def targets_of(labels: Labels, loss: str) -> NDArray[np.float32]:
 
     A fraction of a question that was asked and that nobody answered stays NaN, which the losses leave out.
     """
+    if loss == "several":
+        return np.hstack([targets_of(part, _AUTO[choose_head(part, TrainRecipe())]) for part in parts_of(labels)])
     if loss != "challenge":
         return labels.values.astype(np.float32)
     tree = _tree(labels)
     asked = np.repeat(tree.reach(labels.values) > 0, [len(q.answers) for q in tree.questions], axis=1)  # (N, A)
     return np.where(np.isnan(labels.values) & asked, np.nan, tree.cumulative(labels.values)).astype(np.float32)
+
+
+def parts_of(labels: Labels) -> list[Labels]:
+    """The parts of labels of kind "several", each with all their galaxies: rows of NaN where it says nothing."""
+    found, start = [], 0
+    for part in labels.parts:
+        span = slice(start, start := start + len(part.names))
+        found.append(replace(part, ids=labels.ids, values=labels.values[:, span]))
+    return found
+
+
+def part_recipe(recipe: TrainRecipe, part: Labels) -> TrainRecipe:
+    """The recipe as it is for one part: with its labels, and what is for classes alone where it has classes."""
+    classes = part.kind == "classes"
+    weights, smoothing = (recipe.train.class_weights, recipe.train.label_smoothing) if classes else ("none", 0.0)
+    return replace(
+        recipe, labels=part.choice, train=replace(recipe.train, class_weights=weights, label_smoothing=smoothing)
+    )
+
+
+def _several(labels: Labels, recipe: TrainRecipe, head: SeveralHead, trained: NDArray[np.float32]) -> Objective:
+    """The sum of the parts' losses, each times its weight; a galaxy about which a part says nothing adds 0 to it."""
+    members = []
+    for part in parts_of(labels):
+        span = head.slices[part.choice.name]
+        own = make_objective(part, part_recipe(recipe, part), head.heads[part.choice.name], trained[:, span])
+        members.append((span, part.choice.weight, own))
+
+    def total(kind: str) -> Callable[[Tensor, Tensor], Tensor]:
+        def loss(z: Tensor, targets: Tensor) -> Tensor:
+            found = z.new_zeros(len(z), dtype=torch.float32)
+            for span, weight, own in members:
+                known = ~targets[:, span].isnan().all(dim=1)  # (N,)
+                if known.any():
+                    one = getattr(own, kind)(z[known, span], targets[known, span])
+                    found = found.index_put((known.nonzero()[:, 0],), weight * one.float(), accumulate=True)
+            return found
+
+        return loss
+
+    return Objective("several", total("loss"), total("plain"), total("raw"))
 
 
 def make_objective(labels: Labels, recipe: TrainRecipe, head: Head, trained: NDArray[np.float32]) -> Objective:
@@ -98,6 +147,9 @@ def make_objective(labels: Labels, recipe: TrainRecipe, head: Head, trained: NDA
     K counts classes that have any, the weighted loss has the mean weight 1; a class without galaxies has weight 0.
     """
     kind = choose_head(labels, recipe)
+    if kind == "several":
+        assert isinstance(head, SeveralHead)
+        return _several(labels, recipe, head, trained)
     name = choose_loss(recipe, kind)
     weights: Tensor | None = None
     if recipe.train.class_weights == "balanced":
@@ -173,9 +225,17 @@ def in_a_mirror(targets: Tensor, flags: Tensor, names: Sequence[str]) -> Tensor:
 def strata(labels: Labels) -> NDArray[np.int64]:
     """A class number per galaxy, for stratified splits and balanced sampling: (N,).
 
-    The class itself; for votes the answer to the first question that most people gave (for attributes there are no
-    classes, and all galaxies get 0).
+    The class itself; of several labels that of the first which says something; for votes the answer to the first
+    question that most people gave (for attributes there are no classes, and all galaxies get 0).
     """
+    if labels.kind == "several":
+        found, offset = np.full(len(labels), -1, np.int64), 0
+        for part in parts_of(labels):
+            here = (found < 0) & ~np.isnan(part.values).all(axis=1)
+            own = strata(replace(part, values=np.nan_to_num(part.values)))
+            found[here] = offset + own[here]
+            offset += int(own.max(initial=0)) + 1
+        return found
     if labels.kind == "classes":
         return np.asarray(labels.values.argmax(axis=1), dtype=np.int64)
     if labels.tree is None or labels.tree.kind == "attributes":

@@ -25,6 +25,7 @@ from ..galaxy.records import Source
 from ..model.backbone import BACKBONES
 from ..model.card import Card
 from ..model.net import GalaxyNet, net_from_card
+from . import several
 from . import state as states
 from .choices import STORAGE, Train, TrainRecipe
 from .finish import draft_card
@@ -147,7 +148,7 @@ def start(
     _note_precision(recipe, joined, fabric)
     card = draft_card(recipe.model.name or out.resolve().name, labels, display, recipe, head, caches[0])
     torch.manual_seed(mixed(train.seed, -1))
-    net = net_from_card(card)
+    net = several.network(labels, card) if head == "several" else net_from_card(card)
     for number in reversed(range(len(recipe.stages))):
         free(net, recipe.stages[number])  # refuses what names no weight before any work; the first stays
     origin = begin(net, card, recipe) if stored is None else stored[1].origin
