@@ -123,15 +123,9 @@ def evaluate(
     numbers = plain({"head": joined.head, "account": asdict(n), **found, "notes": notes})
     if out is not None:
         asked = {"--id": votes_id, "--truth-id": truth_id, "--images": images} | _flags(choice, changes)
-        facts = _made(
-            votes, truth, _command(votes, truth, out, radius_arcsec, asked, unmatched), joined, bootstrap, seed
-        )
-        after = (
-            learning_section(judged.metadata),
-            _galleries(joined, judged, images),
-            made_section(facts, joined, judged.metadata),
-        )
-        sections = (data_section(joined, judged.metadata, catalog.name), *sections, *after)
+        command = _command(votes, truth, out, radius_arcsec, asked, unmatched)
+        facts = _made(votes, truth, command, joined, bootstrap, seed)
+        sections = _around(sections, joined, judged, catalog.name, images, facts)
         disk.write_text(out, render(_page(joined, judged, summary, notes, sections, found)))
     told = summary, numbers, "" if out is None else str(out), warnings
     return Judgement(n.n_in, n.n_done, n.n_rejected, n.n_judged, *told)
@@ -159,6 +153,24 @@ def _judged(
         return found, attribute_summary(found, len(joined.ids)), sections
     found = judge_votes(joined, resamples=resamples, seed=seed, progress=progress)
     return found, vote_summary(found, len(joined.ids)), vote_sections(joined, found) if paged else ()
+
+
+def _around(
+    sections: tuple[Section, ...],
+    joined: Joined,
+    votes: Votes,
+    truth_name: str,
+    images: Source | str | Path | None,
+    facts: list[tuple[str, Any]],
+) -> tuple[Section, ...]:
+    """The head's sections between those that every report has."""
+    after = learning_section(votes.metadata), _galleries(joined, votes, images)
+    return (
+        data_section(joined, votes.metadata, truth_name),
+        *sections,
+        *after,
+        made_section(facts, joined, votes.metadata),
+    )
 
 
 def _check_writable(out: str | Path | None) -> None:
