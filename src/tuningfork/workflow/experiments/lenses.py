@@ -102,7 +102,8 @@ def _stage(desk: Desk[Lenses], stage: int, sky: LensSky, recipe: TrainRecipe) ->
     if desk.data is not None and desk.place("spacewarps/index.csv", "lens_challenge") is None:
         desk.nothing_found(SPACE_WARPS, REAL)
     store = stamps(desk, sky, "sky" if stage == 1 else "second-sky")
-    return _Stage(store, recipe, "simulated stamps" if stage == 1 else "harder simulated stamps", True)
+    told = "simulated stamps" if stage == 1 else f"simulated stamps, arcs from SNR {sky.snr:g}"
+    return _Stage(store, recipe, told, True)
 
 
 def stamps(desk: Desk[Lenses], sky: LensSky, name: str) -> Store:

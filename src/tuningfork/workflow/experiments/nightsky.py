@@ -92,7 +92,7 @@ def _with_votes(
     store = _in_pixels(store)
     summary = desk.train(store, recipe, "run", votes)
     labels = make_labels(votes, recipe.labels)
-    desk.sections.append(_copies(desk.out / "run", labels, recipe, "copies"))
+    desk.sections.append(_copies(desk.out / "run", labels, recipe, "copies", told))
     tested = desk.predict(store, "run", "votes-sure")
     judgement = desk.judge(tested, votes, "sure", images=store)
     known, pictures = set(labels.ids), set(store.ids)
@@ -111,7 +111,7 @@ def _with_classes(desk: Desk[NightSkyRecipe], store: Store) -> list[Finding]:
     assert store.catalog is not None
     summary = desk.train(store, recipe, "run-classes")
     made = make_labels(store.catalog, labels)
-    desk.sections.append(_copies(desk.out / "run-classes", made, recipe, "copies-classes"))
+    desk.sections.append(_copies(desk.out / "run-classes", made, recipe, "copies-classes", "gz1"))
     votes = desk.predict(store, "run-classes", "votes-classes")
     rows = _accuracies(desk.judge(votes, store, "classes", images=store), "gz1, real", "one class each", summary)
     stripe = stripe82(desk)
@@ -219,7 +219,7 @@ def _estimate(numbers: Mapping[str, float | None]) -> Estimate:
     return Estimate(*(float("nan") if one is None else one for one in values))
 
 
-def _copies(run: Path, labels: Labels, recipe: TrainRecipe, key: str) -> Section:
+def _copies(run: Path, labels: Labels, recipe: TrainRecipe, key: str, of: str) -> Section:
     """The table of copies per class, which in the author's training were files and are random views here."""
     split = Catalog.read(run / "split.parquet")
     trained = {one for one, part in zip(split.ids, split["part"], strict=True) if part == "train"}
@@ -239,4 +239,4 @@ def _copies(run: Path, labels: Labels, recipe: TrainRecipe, key: str) -> Section
         "turned, mirrored and shifted anew."
     )
     columns = ("class", "galaxies with a label", "in training", "views per galaxy and epoch", "share of an epoch")
-    return Section(key, "Copies per class", (Text(told), Table(columns, tuple(rows))))
+    return Section(key, f"Copies per class, {of}", (Text(told), Table(columns, tuple(rows))))

@@ -85,7 +85,7 @@ def _rival(desk: Desk[SpiralRecipe], store: Store, recipe: TrainRecipe, choice: 
     asked = BaselineRecipe(recipe.labels, recipe.split, recipe.display, choice)
     with desk.timed("rivals") as bar:
         done = fit(store, path, asked, run=desk.out / "run", progress=bar)
-    desk.notes += [f"{name}: {note}" for note in done.notes]
+    desk.notes += done.notes
     return Votes.read(path)
 
 
