@@ -96,6 +96,8 @@ class Reason(StrEnum):
     WRONG_SCALE = "wrong_scale"  # the image has another pixel scale or size than was asked for
     UNREACHABLE = "unreachable"  # the server failed, or kept silent, at every try: worth another run later
     REFUSED = "refused"  # the server said no (404, 403, ...): trying again will not help
+    NO_SOURCE = "no_source"  # nothing rises above the sky: blank sky, noise, one value everywhere
+    TRUNCATED_SOURCE = "truncated_source"  # the galaxy is cut off by the edge of its picture
     NOT_FINITE = "not_finite"  # the network answered with NaN or infinity
 
 

@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as Pillow
 
 from ..errors import BadImage, Reason, RecipeError
 from . import smoothing
 from .cutout import COLOUR, GREY, Cutout, Record
+from .frame import find_source, framed
+from .resample import Square, resampled, resampled_picture
 
 STRETCHES = ("none", "linear", "sqrt", "log", "asinh", "lupton")
 SMALLEST_CROP = 4  # px of the cutout; a smaller square holds no galaxy
+WIDEST_FRAME = 20.0  # Petrosian radii; a galaxy is a dot in a wider square
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,11 @@ class Display:
     of that scale, and a cutout of another known scale is cut to the same angle on the sky; so too ``smooth``, the FWHM
     of a Gaussian that the cutout is convolved with before it is resampled. ``bands`` are picked and ordered by name
     (empty = as they come). ``stretch`` and what follows turn flux into 8 bits: see :func:`stretched`. Pixels of the
-    8-bit result whose mean over the bands is below ``mask`` become 0 in all of them. Raises RecipeError for what cannot
-    be.
+    8-bit result whose mean over the bands is below ``mask`` become 0 in all of them.
+
+    ``petrosian`` takes the place of ``crop``: the square is so many Petrosian radii wide, about the source that
+    :func:`~tuningfork.galaxy.frame.find_source` finds in these bands, so that pictures of any scale show their galaxy
+    alike; never wider than the picture's shorter side. Raises RecipeError for what cannot be.
     """
 
     size: int = 64  # px, side of the network's input
@@ -44,6 +49,7 @@ class Display:
     limits: tuple[float, ...] = ()  # fixed low, high (of all bands, or of each in turn) in place of the percentiles
     smooth: float = 0.0  # px, FWHM, counted like `crop`; 0 = none
     mask: int = 0  # grey level; 0 = none
+    petrosian: float = 0.0  # side of the square shown in Petrosian radii of the source, such as 3; 0 = off: see `crop`
 
     def __post_init__(self) -> None:
         if self.stretch not in STRETCHES:
@@ -52,6 +58,11 @@ class Display:
             raise RecipeError(f"size is {self.size} px; a network sees at least 8")
         if not (0 <= self.crop < math.inf and 0 <= self.pixel_scale < math.inf):
             raise RecipeError(f"crop ({self.crop}) and pixel_scale ({self.pixel_scale}) are 0 (unknown) or positive")
+        if not 0 <= self.petrosian <= WIDEST_FRAME or (self.petrosian and self.crop):
+            raise RecipeError(
+                f"petrosian is {self.petrosian} and crop {self.crop}; the side of the square shown is given by one of "
+                f"them, in Petrosian radii (0 = off, at most {WIDEST_FRAME:g}, such as 3) or in pixels"
+            )
         if not 0 < self.softening < math.inf:
             raise RecipeError(f"softening is {self.softening}; it is a positive share of the range, such as 0.1")
         if not 0 <= self.low < self.high <= 100:
@@ -77,21 +88,22 @@ class Display:
 def render(cutout: Cutout, display: Display, margin: int = 0) -> NDArray[np.uint8]:
     """What the network sees of a cutout: uint8 (bands, size + 2 margin, size + 2 margin); deterministic.
 
-    The central square of side ``crop`` is resampled to ``size`` by averaging under a Hamming-windowed kernel twice as
-    wide as an output pixel (Pillow's HAMMING): nearly an area average, without the ringing that a Lanczos kernel gives
-    around bright stars and the uneven columns that a box gives at fractional scales. ``margin`` adds as many pixels of
-    the surroundings on each side, for augmentations that turn and shift; the centre is the same, bit for bit, for every
-    margin. What lies outside the cutout is 0 in pictures, and the low end of the stretch in flux. Flux: pixels without
-    data count as sky, the median of their band. Smoothing (:func:`~tuningfork.galaxy.smoothing.smoothed`) comes first,
-    of the whole cutout; the mask comes last.
+    The central square of side ``crop``, or that of ``petrosian`` radii about the source, is resampled to ``size`` by
+    averaging under a Hamming-windowed kernel twice as wide as an output pixel (Pillow's HAMMING): nearly an area
+    average, without the ringing that a Lanczos kernel gives around bright stars and the uneven columns that a box gives
+    at fractional scales. ``margin`` adds as many pixels of the surroundings on each side, for augmentations that turn
+    and shift; the centre is the same, bit for bit, for every margin. What lies outside the cutout is 0 in pictures, and
+    the low end of the stretch in flux. Flux: pixels without data count as sky, the median of their band. Smoothing
+    (:func:`~tuningfork.galaxy.smoothing.smoothed`) comes first, of the whole cutout; the mask comes last.
 
     Raises BadImage: MISSING_BAND; TOO_SMALL where the cutout covers less than half of the crop's side, the crop less
     than 4 px, or the cutout less than the FWHM; NO_COVERAGE where over half of a band's central square has no data,
-    NO_SIGNAL where it is constant. RecipeError for flux without a stretch.
+    NO_SIGNAL where it is constant; with ``petrosian`` NO_SOURCE and TRUNCATED_SOURCE. RecipeError for flux without a
+    stretch.
     """
     pixels = _pick(cutout, display)
-    side = _crop_side(display, pixels.shape[1:], cutout.pixel_scale, cutout.shrink)
-    frame = _Frame(pixels.shape[1], pixels.shape[2], side, display.size, margin)
+    centre, side = _shown(pixels, cutout, display)
+    square = Square(pixels.shape[1:], centre, side, display.size, margin)
     fwhm = _counted(display.smooth, display, cutout.pixel_scale, cutout.shrink)
     if display.stretch == "none":
         if pixels.dtype != np.uint8:
@@ -99,23 +111,23 @@ def render(cutout: Cutout, display: Display, margin: int = 0) -> NDArray[np.uint
                 f"stretch is 'none', but galaxy '{cutout.id}' is flux ({pixels.dtype}; {', '.join(cutout.bands)}): "
                 "choose display.stretch = 'asinh', or another"
             )
-        picture = frame.fill(_resample_picture(smoothing.smoothed(pixels, fwhm), frame))
+        picture = square.fill(resampled_picture(smoothing.smoothed(pixels, fwhm), square))
         return smoothing.masked(picture, display.mask)
-    flux = smoothing.smoothed(_without_holes(np.asarray(pixels, dtype=np.float32), frame), fwhm)
-    shown = np.stack([_resample(plane, frame) for plane in flux])
-    lows, highs = _levels(frame.central(shown), display)
-    return smoothing.masked(frame.fill(stretched(shown, lows, highs, display)), display.mask)
+    flux = smoothing.smoothed(_without_holes(np.asarray(pixels, dtype=np.float32), square), fwhm)
+    shown = np.stack([resampled(plane, square) for plane in flux])
+    lows, highs = _levels(square.central(shown), display)
+    return smoothing.masked(square.fill(stretched(shown, lows, highs, display)), display.mask)
 
 
 def render_record(record: Record, display: Display, margin: int = 0) -> NDArray[np.uint8]:
     """Decode a record and :func:`render` it: the one path that training and prediction share.
 
     A JPEG is decoded 2, 4 or 8 times smaller where the crop is still at least as large as ``size`` then, but whole
-    where it is to be smoothed: that depends on the display and the picture's header only, so one galaxy always gives
-    the same pixels.
+    where it is to be smoothed or framed by its source: that depends on the display and the picture's header only, so
+    one galaxy always gives the same pixels.
     """
     shrink = 1.0
-    if record.format == "jpeg" and not display.smooth:
+    if record.format == "jpeg" and not display.smooth and not display.petrosian:
         shrink = max(1.0, _crop_side(display, record.size(), record.pixel_scale, 1.0) / display.size)
     return render(record.cutout(shrink), display, margin)
 
@@ -199,6 +211,17 @@ def _pick(cutout: Cutout, display: Display) -> NDArray[Any]:
     return cutout.pixels[[cutout.bands.index(band) for band in display.bands]]
 
 
+def _shown(pixels: NDArray[Any], cutout: Cutout, display: Display) -> tuple[tuple[float, float], float]:
+    """Centre (y, x) and side of the square that is shown, in pixels of the cutout."""
+    height, width = pixels.shape[1:]
+    if not display.petrosian:
+        return (height / 2, width / 2), _crop_side(display, (height, width), cutout.pixel_scale, cutout.shrink)
+    centre, side = framed(find_source(pixels), display.petrosian, (height, width))
+    if side < SMALLEST_CROP:
+        raise BadImage(Reason.TOO_SMALL, f"the source's frame is {side:.2g} px; at least {SMALLEST_CROP} are needed")
+    return centre, side
+
+
 def _crop_side(display: Display, shape: tuple[int, ...], pixel_scale: float | None, shrink: float) -> float:
     """The side of the central square in pixels of an image of ``shape``, ``pixel_scale`` and ``shrink``."""
     if not display.crop:
@@ -220,83 +243,14 @@ def _counted(length: float, display: Display, pixel_scale: float | None, shrink:
     return length / shrink
 
 
-class _Frame:
-    """Which output pixels lie inside the image, and where.
-
-    The scale (image px per output px) is cut to so many binary digits that every edge is exact in the float32 numbers
-    that Pillow takes: so an output pixel's weights do not depend on how many others are asked for with it.
-    """
-
-    def __init__(self, height: int, width: int, side: float, size: int, margin: int) -> None:
-        digits = 23 - max(height, width).bit_length()
-        self.scale = math.floor(side / size * 2**digits) / 2**digits
-        self.size, self.margin = size, margin
-        self.rows, self.columns = self._inside(height), self._inside(width)
-        self.shape = (size + 2 * margin,) * 2
-        top, bottom = (height / 2 + (edge - size / 2) * self.scale for edge in self.rows)
-        left, right = (width / 2 + (edge - size / 2) * self.scale for edge in self.columns)
-        self.box = (left, top, right, bottom)
-        self.full = (self.columns[1] - self.columns[0], self.rows[1] - self.rows[0])
-
-    def _inside(self, length: int) -> tuple[int, int]:
-        """First and one past the last output pixel, counted from the central square's, that the image covers wholly."""
-        reach = length / 2 / self.scale  # output pixels from the centre to the image's edge
-        first = max(-self.margin, math.ceil(self.size / 2 - reach))
-        return first, min(self.size + self.margin, math.floor(self.size / 2 + reach))
-
-    def fill(self, inside: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The resampled pixels in their place, and zeros around them."""
-        if inside.shape[1:] == self.shape:
-            return np.ascontiguousarray(inside)
-        whole = np.zeros((len(inside), *self.shape), dtype=np.uint8)
-        rows, columns = (slice(a + self.margin, b + self.margin) for a, b in (self.rows, self.columns))
-        whole[:, rows, columns] = inside
-        return whole
-
-    def central(self, inside: NDArray[Any]) -> NDArray[Any]:
-        """Of the resampled pixels, those in the central square."""
-        rows, columns = (slice(max(0, -a), self.size - a) for a in (self.rows[0], self.columns[0]))
-        return inside[:, rows, columns]
-
-    def source(self, plane: NDArray[Any]) -> NDArray[Any]:
-        """The image's pixels in the central square (those it touches)."""
-        half = self.size / 2 * self.scale
-        (top, bottom), (left, right) = (
-            (max(0, math.floor(n / 2 - half)), math.ceil(n / 2 + half)) for n in plane.shape
-        )
-        return plane[top:bottom, left:right]
-
-
-def _resample(plane: NDArray[Any], frame: _Frame) -> NDArray[Any]:
-    """One plane (height, width) or picture (height, width, 3), resampled to the frame's inside.
-
-    In two passes, along the rows and then along the columns: left to itself, Pillow takes the cheaper order, which
-    changes with the margin, and with the order the rounding. Rows out of reach of the kernel are left away.
-    """
-    left, top, right, bottom = frame.box
-    reach = math.ceil(max(frame.scale, 1)) + 1  # the kernel's half width, and one more
-    first, last = max(0, math.floor(top) - reach), min(len(plane), math.ceil(bottom) + reach)
-    width, height = frame.full
-    picture = Pillow.fromarray(np.ascontiguousarray(plane[first:last]))
-    picture = picture.resize((width, last - first), Pillow.Resampling.HAMMING, box=(left, 0, right, last - first))
-    picture = picture.resize((width, height), Pillow.Resampling.HAMMING, box=(0, top - first, width, bottom - first))
-    return np.asarray(picture)
-
-
-def _resample_picture(pixels: NDArray[np.uint8], frame: _Frame) -> NDArray[np.uint8]:
-    if len(pixels) == 3:
-        return np.moveaxis(_resample(np.moveaxis(pixels, 0, -1), frame), -1, 0)
-    return np.stack([_resample(plane, frame) for plane in pixels])
-
-
-def _without_holes(flux: NDArray[np.float32], frame: _Frame) -> NDArray[np.float32]:
+def _without_holes(flux: NDArray[np.float32], square: Square) -> NDArray[np.float32]:
     """Pixels without data replaced by the sky: the median of their band."""
     holes = ~np.isfinite(flux)
     if not holes.any():
         return flux
     filled = flux.copy()
     for band, (plane, hole) in enumerate(zip(filled, holes, strict=True)):
-        share = frame.source(hole).mean()
+        share = square.source(hole).mean()
         if share > 0.5:
             raise BadImage(Reason.NO_COVERAGE, f"{100 * share:.0f}% of band {band}'s central square has no data")
         plane[hole] = np.median(plane[~hole])
