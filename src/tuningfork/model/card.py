@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import json
 import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from .. import disk
 from ..errors import BadWeights, DiskError, TreeError
 from ..galaxy.tree import TREES, Tree
+from .entries import as_json, bad, entries, is_plain, short
 
 HEADS = ("classes", "dirichlet", "fractions", "sigmoid")
 TREE_HEADS = ("dirichlet", "fractions")
@@ -67,6 +67,12 @@ class Card:
     licence: str = ""
     citation: str = ""
     notes: str = ""
+    measured: tuple[dict[str, Any], ...] = ()  # how good it is: one figure each, see :meth:`check`
+    fails: tuple[str, ...] = ()  # where it is wrong or of no use, in sentences
+    encoder: str = (
+        ""  # folder beside the model's that holds all but the last layer; "" where weights.safetensors has all
+    )
+    encoder_digest: str = ""  # SHA-256 of its encoder.safetensors
     digest: str = ""  # SHA-256 of weights.safetensors
     onnx_digest: str = ""  # SHA-256 of model.onnx, "" before the export
     tuningfork: str = ""  # version of the package that made it
@@ -80,7 +86,8 @@ class Card:
     @property
     def meaning(self) -> str:
         """SHA-256 of what changes the numbers that go in or the sense of those that come out."""
-        values = {key: getattr(self, key) for key in _MEANING}
+        keys = (*_MEANING, "encoder_digest") if self.encoder else _MEANING
+        values = {key: getattr(self, key) for key in keys}
         return disk.sha256(json.dumps(values, sort_keys=True, allow_nan=False).encode())
 
     def load_tree(self) -> Tree | None:
@@ -88,7 +95,7 @@ class Card:
         if not self.tree:
             return None
         if not self.tree_toml and self.tree not in TREES:  # never a path: a card may come from anywhere
-            raise _bad(
+            raise bad(
                 "tree", f"is '{self.tree}', which is not built in, and the card does not carry it", self.tree, TREES
             )
         try:
@@ -104,33 +111,42 @@ class Card:
         return tree
 
     def check(self) -> Tree | None:
-        """Prove that the card fits together, and return its tree; raises :class:`BadWeights` that names the key."""
+        """Prove that the card fits together, and return its tree; raises :class:`BadWeights` that names the key.
+
+        An entry of ``measured`` holds "what" was measured (accuracy, say) and "on" what, as texts, its "value", "low"
+        and "high" as numbers, of which the last two bound the value and may be absent together, and whatever else
+        tells of it: "level" of the interval, "galaxies", "command".
+        """
         for key, allowed in (("head", HEADS), ("link", LINKS), ("precision", ("float32", "float16"))):
             if getattr(self, key) not in allowed:
-                raise _bad(
+                raise bad(
                     key, f"must be one of {', '.join(allowed)}, not '{getattr(self, key)}'", getattr(self, key), allowed
                 )
         for key, limit in (("bands", 64), ("names", 100_000)):
             values = getattr(self, key)
             if not 1 <= len(values) <= limit or len(set(values)) != len(values) or "" in values:
-                raise _bad(key, f"must be 1 to {limit} names that differ, not {_short(values)}")
+                raise bad(key, f"must be 1 to {limit} names that differ, not {short(values)}")
         size = self.display.get("size")
         if type(size) is not int or not 8 <= size <= _LARGEST_SIDE:
-            raise _bad("display", f"must hold 'size', the input's side of 8 to {_LARGEST_SIDE} px, not {_short(size)}")
+            raise bad("display", f"must hold 'size', the input's side of 8 to {_LARGEST_SIDE} px, not {short(size)}")
         for key, floor in (("mean", -math.inf), ("std", 0.0)):
             values = getattr(self, key)
             if len(values) != len(self.bands) or not all(math.isfinite(v) and v > floor for v in values):
                 above = " above 0" if key == "std" else ""
-                raise _bad(key, f"must be {len(self.bands)} finite numbers{above}, one per band, not {_short(values)}")
+                raise bad(key, f"must be {len(self.bands)} finite numbers{above}, one per band, not {short(values)}")
         if not self.temperature > 0:
-            raise _bad("temperature", f"must be above 0, not {self.temperature}")
+            raise bad("temperature", f"must be above 0, not {self.temperature}")
         if not 0 <= self.dropout < 1:
-            raise _bad("dropout", f"must be at least 0 and below 1, not {self.dropout}")
+            raise bad("dropout", f"must be at least 0 and below 1, not {self.dropout}")
+        if self.encoder and not is_plain(self.encoder):  # never a path
+            raise bad("encoder", f"must be the plain name of a folder beside the model's, not {short(self.encoder)}")
+        for entry in self.measured:
+            _check_measured(entry)
         for key, value in self.to_json().items():
             try:
                 json.dumps(value, allow_nan=False)
             except (TypeError, ValueError, RecursionError) as error:
-                raise _bad(
+                raise bad(
                     key, f"holds what JSON cannot: {error}; plain and finite numbers, texts and lists only"
                 ) from None
         return self._check_tree()
@@ -138,10 +154,10 @@ class Card:
     def _check_tree(self) -> Tree | None:
         tree = self.load_tree()
         if self.head in TREE_HEADS and tree is None:
-            raise _bad("tree", f"is empty, but a {self.head} head answers the questions of a tree")
+            raise bad("tree", f"is empty, but a {self.head} head answers the questions of a tree")
         if tree is not None and self.head != "classes" and self.names != tree.columns:
             wrong = [f"'{a}' for '{b}'" for a, b in zip(self.names, tree.columns, strict=False) if a != b]
-            raise _bad(
+            raise bad(
                 "names",
                 f"are {len(self.names)}, not the {len(tree.columns)} columns of the tree '{self.tree}': {wrong[:3]}",
             )
@@ -149,23 +165,15 @@ class Card:
 
     def to_json(self) -> dict[str, Any]:
         """The card as JSON holds it: every key, tuples as lists."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return as_json(self)
 
     @classmethod
     def from_json(cls, value: Any) -> Card:
-        """A card from JSON; raises :class:`BadWeights` on unknown (nearest named), missing or mistyped keys."""
-        if not isinstance(value, dict):
-            raise BadWeights(f"a card is a JSON object, not {_short(value)}")
-        hints = get_type_hints(cls)
-        for key in value:
-            if key not in hints:
-                raise _bad(key, "is no key of a card", key, tuple(hints))
-        if value.get("format", 0) != _FORMAT:
-            raise _bad("format", f"is {_short(value.get('format'))}; this tuningfork reads format {_FORMAT}: update it")
-        missing = [key for key in hints if key not in value]
-        if missing:
-            raise BadWeights(f"the card lacks {', '.join(missing)}: it was cut or made by another program")
-        card = cls(**{key: _typed(key, value[key], str(hints[key])) for key in hints})
+        """A card from JSON; raises :class:`BadWeights` on unknown (nearest named), missing or mistyped keys.
+
+        Cards of before a head could share its encoder lack the keys of that: they read as if these were empty.
+        """
+        card = cls(**entries(cls, value, _FORMAT, _LATER))
         card.check()
         return card
 
@@ -190,49 +198,24 @@ class Card:
         disk.write_json(Path(folder) / CARD, self.to_json())
 
 
+_LATER = ("measured", "fails", "encoder", "encoder_digest")  # keys that cards may lack, as older ones do
 _MEANING = (
     *("bands", "display", "head", "link", "names", "tree", "tree_digest", "backbone"),
     *("mean", "std", "temperature", "digest"),
 )
 
 
-def _bad(key: str, problem: str, wrote: str = "", allowed: tuple[str, ...] = ()) -> BadWeights:
-    near = difflib.get_close_matches(wrote, allowed, 1) if isinstance(wrote, str) else []
-    hint = f"; did you mean '{near[0]}'?" if near else ""
-    return BadWeights(f"card key '{key}' {problem}{hint}")
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def _typed(key: str, value: Any, hint: str) -> Any:
-    """``value`` as the type of a field, refusing what is none; JSON lists become tuples."""
-
-    def number(item: Any) -> bool:
-        return type(item) is int or (type(item) is float and math.isfinite(item))
-
-    kinds: dict[str, tuple[str, bool]] = {
-        "<class 'str'>": ("a text", isinstance(value, str)),
-        "<class 'int'>": ("a whole number", type(value) is int),
-        "<class 'float'>": ("a finite number", number(value)),
-        "dict[str, typing.Any]": ("an object", isinstance(value, dict)),
-        "tuple[str, ...]": ("a list of texts", isinstance(value, list) and all(isinstance(v, str) for v in value)),
-        "tuple[float, ...]": ("a list of finite numbers", isinstance(value, list) and all(number(v) for v in value)),
-        "tuple[dict[str, typing.Any], ...]": (
-            "a list of objects",
-            isinstance(value, list) and all(isinstance(v, dict) for v in value),
-        ),
-    }
-    wanted, right = kinds[hint]
-    if not right:
-        raise _bad(key, f"must be {wanted}, not {_short(value)}")
-    if hint == "tuple[float, ...]":
-        return tuple(float(v) for v in value)
-    if isinstance(value, list):
-        return tuple(value)
-    return float(value) if hint == "<class 'float'>" else value
+def _check_measured(entry: dict[str, Any]) -> None:
+    """Refuse a figure that does not say what was measured on what, or whose interval does not hold it."""
+    texts = all(isinstance(entry.get(key), str) and entry[key] for key in ("what", "on"))
+    bounds = [entry[key] for key in ("low", "value", "high") if key in entry]
+    numbers = "value" in entry and all(type(one) in (int, float) and math.isfinite(one) for one in bounds)
+    if not texts or not numbers or len(bounds) == 2 or bounds != sorted(bounds):
+        raise bad(
+            "measured",
+            "holds figures such as {'what': 'accuracy', 'value': 0.91, 'low': 0.9, 'high': 0.92, 'on': 'the test part "
+            f"of gz1'}}, not {short(entry)}",
+        )
 
 
 def tree_entries(tree: Tree | None) -> dict[str, str]:
@@ -256,7 +239,7 @@ def load_golden(folder: str | Path) -> tuple[NDArray[np.uint8], NDArray[np.float
             raise BadWeights(f"'{path}' has {path.stat().st_size} bytes: no golden pair is that large")
         with safe_open(path, framework="np") as file:
             if set(file.keys()) != {"input", "output"}:
-                raise BadWeights(f"'{path}' holds {_short(sorted(file.keys()))}, not 'input' and 'output'")
+                raise BadWeights(f"'{path}' holds {short(sorted(file.keys()))}, not 'input' and 'output'")
             metadata = file.metadata() or {}
             images, answers = file.get_tensor("input"), file.get_tensor("output")
     except (SafetensorError, OSError) as error:

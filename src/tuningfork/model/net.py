@@ -85,6 +85,30 @@ class AnswerNet(nn.Module):
         return self.net.answers(self.net(images.float() / 255.0))
 
 
+class FeatureNet(nn.Module):
+    """From uint8 pictures (N, bands, size, size) to features float32 (N, n_features): the encoder as exported."""
+
+    def __init__(self, net: GalaxyNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features (N, n_features): pixels are divided by 255."""
+        return self.net.features(images.float() / 255.0)
+
+
+class LastNet(nn.Module):
+    """From features (N, n_features) to answers float32 (N, K): what a model adds to an encoder that it shares."""
+
+    def __init__(self, net: GalaxyNet) -> None:
+        super().__init__()
+        self.last, self.head = net.last, net.head
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Answers (N, K)."""
+        return self.head.answers(self.last(features))
+
+
 def net_from_card(card: Card) -> GalaxyNet:
     """The network that a card tells of, with random weights; raises :class:`BadWeights` where the card cannot be."""
     tree = card.check()

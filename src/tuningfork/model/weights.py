@@ -17,6 +17,7 @@ from .. import disk
 from ..errors import BadWeights, RecipeError
 from .backbone import BACKBONES
 from .card import GOLDEN, GOLDEN_ATOL, GOLDEN_RTOL, ONNX, WEIGHTS, Card, load_golden
+from .encoder import ENCODER_ONNX, ENCODER_WEIGHTS, Encoder, find_encoder
 from .net import AnswerNet, GalaxyNet, net_from_card
 
 _LARGEST_HEADER = 10_000_000  # bytes beyond the numbers themselves
@@ -38,13 +39,16 @@ def save(net: GalaxyNet, card: Card, folder: str | Path, golden_input: NDArray[n
     ``golden_input``: a few galaxies as the network sees them, uint8 (N, bands, size, size). The golden answers are
     those of the stored weights, after rounding where ``card.precision`` is "float16" (matrices and filters only; biases
     and statistics stay float32). Mean, std, temperature, dropout, number of parameters and version are the network's.
-    The card is written last, so that a folder with a card that fits is whole; an older export is removed. Raises
-    :class:`BadWeights` if card, network and golden input do not belong together, or an answer is not finite.
+    The card is written last, so that a folder with a card that fits is whole; an older export is removed. Where the
+    card names an ``encoder``, which :func:`save_encoder` has written beside, only the last layer is. Raises
+    :class:`BadWeights` if card, network and golden input do not belong together, an answer is not finite, or the
+    network's backbone is not that of the encoder.
     """
     folder = disk.make_folder(folder)
     state = _rounded(net.state_dict(), card.precision)
-    data = safetensors.torch.save(state)
-    card = _completed(net, card, disk.sha256(data))
+    own, encoder = (state, "") if not card.encoder else _beyond_encoder(state, folder.absolute().parent / card.encoder)
+    data = safetensors.torch.save(own)
+    card = _completed(net, dataclasses.replace(card, encoder_digest=encoder), disk.sha256(data))
     if golden_input.dtype != np.uint8 or golden_input.shape[1:] != (len(card.bands), card.size, card.size):
         raise BadWeights(
             f"golden input is {golden_input.dtype} {golden_input.shape}, the network wants uint8 "
@@ -63,17 +67,44 @@ def save(net: GalaxyNet, card: Card, folder: str | Path, golden_input: NDArray[n
     return Card.load(folder)
 
 
+def save_encoder(net: GalaxyNet, folder: str | Path, precision: str = "float16") -> Encoder:
+    """Write encoder.safetensors and encoder.json to ``folder``: all of the network but its last layer.
+
+    Rounded as :func:`save` does; an older export is removed. Models that share it are saved beside the folder, with its
+    name as their card's ``encoder``.
+    """
+    folder = disk.make_folder(folder)
+    state = _rounded({k: v for k, v in net.state_dict().items() if not k.startswith(_LAST)}, precision)
+    data = safetensors.torch.save(state)
+    encoder = Encoder(
+        name=folder.name,
+        backbone=net.backbone_name,
+        bands=net.bands,
+        size=net.size,
+        n_features=net.last.in_features,
+        parameters=sum(p.numel() for p in net.backbone.parameters()),
+        precision=precision,
+        digest=disk.sha256(data),
+        tuningfork=importlib.metadata.version("tuningfork"),
+    )
+    disk.remove(folder / ENCODER_ONNX)
+    disk.write_bytes(folder / ENCODER_WEIGHTS, data)
+    encoder.save(folder)
+    return encoder
+
+
 def load(folder: str | Path) -> tuple[GalaxyNet, Card]:
     """The network of a model folder, on the CPU, in evaluation mode, and its card.
 
     Nothing in the folder is executed. Raises :class:`BadWeights` if the weights are not the bytes that the card tells
     of, if a tensor is missing, unexpected, or of another shape or type (all are listed), or if the network does not
-    repeat its golden answers within a relative 1e-4.
+    repeat its golden answers within a relative 1e-4. Of a model that shares its encoder, the encoder's folder must lie
+    beside.
     """
     folder = Path(folder)
     card = Card.load(folder)
     images, golden = load_golden(folder)
-    net = _filled(card, _read(folder / WEIGHTS, card))
+    net = _filled(card, _state(folder, card))
     for key, values in (("mean", card.mean), ("std", card.std)):
         if not np.array_equal(getattr(net, key).numpy().ravel(), np.asarray(values, np.float32)):
             raise BadWeights(
@@ -90,11 +121,14 @@ def load(folder: str | Path) -> tuple[GalaxyNet, Card]:
 
 
 def load_backbone(net: GalaxyNet, path: str | Path) -> list[str]:
-    """Fill the backbone of ``net`` from a safetensors file of pretrained weights, as timm and torchvision name them.
+    """Fill the backbone of ``net`` from a safetensors file of pretrained weights, by name as timm and torchvision do.
 
-    Every tensor of the backbone must be there by name, shape and type, and the file may hold nothing else but a last
-    layer of its own and auxiliary classifiers, whose names are returned. Raises :class:`BadWeights` that lists all
-    differences, or, where there is no such file, says where one can be had.
+    Such are ImageNet weights, Zoobot's encoders (huggingface.co/mwalmsley/zoobot-encoder-*), and weights.safetensors
+    and encoder.safetensors of this package's models. All names may begin with one prefix ("encoder.", "backbone.",
+    "model."): what lies outside it is not the backbone's. Every tensor of the backbone must be there by name, shape and
+    type (of half precision they are widened), and the file may hold nothing else but what lies outside, a last layer of
+    its own and auxiliary classifiers, whose names are returned. Raises :class:`BadWeights` that lists all differences,
+    or, where there is no such file, says where one can be had.
     """
     path, net_state = Path(path), net.backbone.state_dict()
     if not path.is_file():
@@ -103,20 +137,33 @@ def load_backbone(net: GalaxyNet, path: str | Path) -> list[str]:
     if path.stat().st_size > 4 * size + _LARGEST_HEADER:
         raise BadWeights(f"'{path}' has {path.stat().st_size} bytes, a '{net.backbone_name}' needs {size}")
     state = _tensors(path.read_bytes(), path)
-    left = [key for key in state if key not in net_state and key.startswith(_CLASSIFIERS)]
-    wrong = _differences(
-        {key: value for key, value in state.items() if key not in left},
-        {key: (tuple(value.shape), value.dtype) for key, value in net_state.items()},
-    )
-    if wrong:
+    prefix = _prefix(state, net_state)
+    inside = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    left = [key for key in inside if key not in net_state and key.startswith(_CLASSIFIERS)]
+    wanted = {key: (tuple(value.shape), value.dtype) for key, value in net_state.items()}
+    given = {key: _widened(value) for key, value in inside.items() if key not in left}
+    if wrong := _differences(given, wanted):
         raise BadWeights(
             f"'{path}' does not fit the backbone '{net.backbone_name}' of {len(net.bands)} bands in {len(wrong)}: "
             f"{'; '.join(wrong[:500])}. {_where(net.backbone_name)}"
         )
-    net.backbone.load_state_dict({key: state[key] for key in net_state}, strict=True)
-    return left
+    net.backbone.load_state_dict({key: given[key] for key in net_state}, strict=True)
+    return [prefix + key for key in left] + [key for key in state if not key.startswith(prefix)]
 
 
+def _prefix(state: dict[str, Tensor], net_state: dict[str, Tensor]) -> str:
+    """What stands before the backbone's names in a file: the shortest under which most of them are found, or ""."""
+    first = next(iter(net_state))
+    known = {"", *(key.removesuffix(first) for key in state if key.endswith(f".{first}"))}
+    return max(sorted(known, key=len), key=lambda prefix: sum(prefix + key in state for key in net_state))
+
+
+def _widened(tensor: Tensor) -> Tensor:
+    """The same numbers in float32 where they are in a half precision."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+_LAST = "last."  # what a model that shares its encoder holds of its network
 _CLASSIFIERS = ("fc.", "classifier.", "head.fc.", "AuxLogits.", "aux1.", "aux2.")
 
 
@@ -176,23 +223,57 @@ def _rounded(state: dict[str, Tensor], precision: str) -> dict[str, Tensor]:
 _EXACT = ("mean", "std")
 
 
-def _read(path: Path, card: Card) -> dict[str, Tensor]:
-    """The tensors of a weights file, proved to be the bytes that the card tells of."""
+def _state(folder: Path, card: Card) -> dict[str, Tensor]:
+    """All tensors of a model as they are stored, those of the encoder that it shares with them."""
+    state = _read(folder / WEIGHTS, card.digest, card.parameters)
+    if (found := find_encoder(folder)) is None:
+        return state
+    if others := [key for key in state if not key.startswith(_LAST)]:
+        raise BadWeights(f"'{folder / WEIGHTS}' shares an encoder, but holds more than a last layer: {others[:5]}")
+    place, encoder = found
+    return state | _read(place / ENCODER_WEIGHTS, encoder.digest, encoder.parameters)
+
+
+def _beyond_encoder(state: dict[str, Tensor], place: Path) -> tuple[dict[str, Tensor], str]:
+    """What of a network's stored tensors is not in the encoder at ``place``, and the encoder's digest."""
+    encoder = Encoder.load(place)
+    shared = _read(place / ENCODER_WEIGHTS, encoder.digest, encoder.parameters)
+    own = {key: tensor for key, tensor in state.items() if key.startswith(_LAST)}
+    wrong = [
+        key
+        for key in {**shared, **state}
+        if key not in own and not (key in shared and key in state and torch.equal(shared[key], state[key]))
+    ]
+    if wrong:
+        raise BadWeights(
+            f"the network does not stand on the encoder '{place}': it differs in {len(wrong)} tensors, first "
+            f"{', '.join(wrong[:3])}; only networks with one backbone can share it"
+        )
+    return own, encoder.digest
+
+
+def _read(path: Path, digest: str, parameters: int) -> dict[str, Tensor]:
+    """The tensors of a weights file, proved to be the bytes that its card tells of."""
     try:
         size = path.stat().st_size
-        most = 8 * card.parameters + _LARGEST_HEADER
+        most = 8 * parameters + _LARGEST_HEADER
         if size > most:
-            raise BadWeights(f"'{path}' has {size} bytes, its card's {card.parameters} weights need fewer than {most}")
+            raise BadWeights(f"'{path}' has {size} bytes, its card's {parameters} weights need fewer than {most}")
         data = path.read_bytes()
     except OSError as error:
         raise BadWeights(f"'{path}' cannot be read: {error.strerror or error}") from error
-    if disk.sha256(data) != card.digest:
+    if disk.sha256(data) != digest:
         raise BadWeights(f"'{path}' is not the file that its card tells of (SHA-256 differs): fetch or train it again")
     return _tensors(data, path)
 
 
 def _tensors(data: bytes, path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file's bytes."""
+    if data.startswith((b"PK\x03\x04", b"\x80\x02")):  # torch.save, now and before 2020
+        raise BadWeights(
+            f"'{path}' is no safetensors file but a pickle (pytorch_model.bin, .ckpt, .pt), which can hold code and is "
+            "not read. On huggingface.co it is often offered as model.safetensors of the branch refs/pr/1"
+        )
     try:
         return {key: tensor.clone() for key, tensor in safetensors.torch.load(data).items()}
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
