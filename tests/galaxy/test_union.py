@@ -35,7 +35,7 @@ class Some(Source):
 
 def both() -> Union:
     a = Some(3, 10, {"class": ["x", "y", "x"], "ra": [1.0, 2.0, 3.0], "dec": [0.0, 0.0, 0.0]})
-    return Union({"a": a, "b": Some(2, 50, {"class": ["p", "q"], "n": [1, 2]})}, {"b": {"class": "b_class"}})
+    return Union({"a": a, "b": Some(2, 50, {"class": ["p", "q"], "n": [1, 2], "sample": ["s", "t"]})}, {"b": {"class": "b_class"}})
 
 
 def test_every_galaxy_comes_once_and_as_it_is() -> None:
@@ -55,6 +55,7 @@ def test_columns_stand_side_by_side() -> None:
     assert catalog is not None
     assert list(catalog["sample"]) == ["a"] * 3 + ["b"] * 2
     assert list(catalog["class"])[:3] == ["x", "y", "x"] and not any(list(catalog["class"])[3:])
+    assert list(catalog["sample_other"])[3:] == ["s", "t"]
     assert list(catalog["b_class"])[3:] == ["p", "q"] and np.isnan(catalog.ra[3:]).all()
 
 
