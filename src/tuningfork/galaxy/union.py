@@ -22,10 +22,10 @@ class Union(Source):
     """The galaxies of all ``sources`` (by name), called "name:id", in their order.
 
     ``catalog`` has the column "sample" and every column of theirs (one called so becomes "sample_other"), null where a
-    sample does not have it; columns of one name must be of one kind (numbers, or text). ``columns`` renames columns of a sample, ``{"gz1": {"class":
-    "gz1_class"}}``, so that what is not the same does not become one. Bands are those of all, or unknown where they
-    differ; so is the pixel scale. Raises :class:`~tuningfork.errors.BadStore` without sources, for a name with a colon
-    or none, and for columns that cannot be one.
+    sample does not have it; columns of one name must be of one kind (numbers, or text). ``columns`` renames columns of
+    a sample, ``{"gz1": {"class": "gz1_class"}}``, so that what is not the same does not become one. Bands are those of
+    all, or unknown where they differ; so is the pixel scale. Raises :class:`~tuningfork.errors.BadStore` without
+    sources, for a name with a colon or none, and for columns that cannot be one.
     """
 
     kind = "union of sources"
