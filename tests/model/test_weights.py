@@ -298,3 +298,38 @@ def test_where_pretrained_weights_can_be_had_is_told(make_card, make_net, tmp_pa
     (tmp_path / "page.html").write_text("<html>503 Service Unavailable</html>")
     with pytest.raises(BadWeights, match="is no safetensors file"):
         weights.load_backbone(net, tmp_path / "page.html")
+
+
+@pytest.mark.parametrize("prefix", ["", "encoder.", "model.", "module.encoder.", "backbone."])
+@pytest.mark.parametrize("backbone", ["convnext_nano", "resnet18"])
+def test_an_encoder_is_found_by_name_under_any_one_prefix(make_card, make_net, tmp_path, backbone, prefix):
+    """As Zoobot's encoders on huggingface.co (timm's names) and what its fine-tuned models hold beside a head."""
+    net, path = make_net(make_card(backbone=backbone, size=32)), tmp_path / "encoder.safetensors"
+    state = {key: torch.rand(value.shape).to(value.dtype) for key, value in net.backbone.state_dict().items()}
+    beside = {"head.1.weight": torch.ones(3), "loss.scale": torch.ones(1)} if prefix else {"fc.weight": torch.ones(2)}
+    path.write_bytes(safetensors.torch.save({prefix + key: value for key, value in state.items()} | beside))
+    assert sorted(weights.load_backbone(net, path)) == sorted(beside)
+    assert all(torch.equal(value, state[key]) for key, value in net.backbone.state_dict().items())
+
+    wanting = {prefix + key: value for key, value in list(state.items())[:-1]}
+    path.write_bytes(safetensors.torch.save(wanting))
+    with pytest.raises(BadWeights, match="in 1: missing"):
+        weights.load_backbone(net, path)
+
+
+def test_half_precision_is_widened_and_whole_numbers_are_not_taken_for_weights(make_card, make_net, tmp_path):
+    net, path = make_net(make_card()), tmp_path / "half.safetensors"
+    state = {key: value.to(torch.bfloat16).contiguous() for key, value in net.backbone.state_dict().items()}
+    path.write_bytes(safetensors.torch.save(state))
+    weights.load_backbone(net, path)
+    assert all(torch.equal(value, state[key].float()) for key, value in net.backbone.state_dict().items())
+    path.write_bytes(safetensors.torch.save({key: value.int() for key, value in state.items()}))
+    with pytest.raises(BadWeights, match=r"is torch\.int32"):
+        weights.load_backbone(net, path)
+
+
+def test_a_pickled_encoder_is_refused_and_where_a_safe_one_may_be_is_told(make_card, make_net, tmp_path):
+    net, path = make_net(make_card()), tmp_path / "pytorch_model.bin"
+    torch.save(net.backbone.state_dict(), path)
+    with pytest.raises(BadWeights, match=r"is no safetensors file but a pickle.*refs/pr/1"):
+        weights.load_backbone(net, path)

@@ -109,6 +109,9 @@ BACKBONES: dict[str, Backbone] = {
     "convnext_pico": Backbone(
         _from_timm("convnext_pico"), True, "Liu et al. 2022; 8.5 M weights", 32, "timm/convnext_pico.d1_in1k"
     ),
+    "convnext_nano": Backbone(
+        _from_timm("convnext_nano"), True, "Liu et al. 2022; 15.0 M weights", 32, "timm/convnext_nano.in12k_ft_in1k"
+    ),
     "s1": Backbone(S1Net, True, "convnet-galaxies (Caffe, 2014); 9.6 M weights at 86 px"),
     "s2_cnn": Backbone(S2Net, True, "after Galaxy Classification (Keras); 1.1 M weights at 64 px"),
     "night_sky": Backbone(
