@@ -291,3 +291,16 @@ def test_a_set_is_opened_without_torch(family):
         "assert not {'torch', 'timm', 'onnx'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_training_starts_from_a_shared_model(family, make_card, make_net):
+    """As ``train --start``: all of the network but the last layer, whose answers are others."""
+    from tuningfork.train.origin import take
+
+    card = make_card("classes", "mobilenetv4_small", 32, names=("lens", "none"))
+    net = make_net(card)
+    (said,) = take(net, card, str(family[1] / "classes"))
+    assert "last.weight" in said and "backbone" not in said.partition(":")[2]
+    whole = weights.load(family[1] / "classes")[0]
+    assert all(torch.equal(a, b) for a, b in zip(net.backbone.parameters(), whole.backbone.parameters(), strict=True))
+    assert not torch.equal(net.last.weight, whole.last.weight[:2])

@@ -1,12 +1,15 @@
 """What a path is: said right of labels and votes, unfinished runs, folders of runs, images and stores."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from tuningfork.cli import app
 from tuningfork.errors import BadStore, BadWeights
 from tuningfork.galaxy.ingest import ingest
 from tuningfork.galaxy.votes import VotesWriter
@@ -145,3 +148,73 @@ def test_a_store_without_classes_or_galaxies_still_tells(tmp_path: Path) -> None
 def test_a_path_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadStore, match="does not exist"):
         info(tmp_path / "absent")
+
+
+# --- models that are shipped ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two small models that share an encoder, as the package's own."""
+    import torch
+
+    from tuningfork.model import card as cards
+    from tuningfork.model.net import net_from_card
+    from tuningfork.model.share import share_encoder
+
+    figure = {"what": "accuracy", "value": 0.91, "low": 0.9, "high": 0.92, "level": 0.95, "on": "the test part of gz1"}
+    first = cards.Card(
+        name="x",
+        bands=("g",),
+        display={"size": 8},
+        head="classes",
+        names=("elliptical", "spiral"),
+        backbone="s1",
+        mean=(0.5,),
+        std=(0.5,),
+        licence="CC-BY-4.0",
+        citation="Lintott et al. 2011",
+        measured=(figure | {"galaxies": 512}, figure | {"what": "recall"}),
+        fails=("on mergers", "on galaxies below 4 px"),
+        training={"on": "Galaxy Zoo 1", "galaxies": {"train": 1000, "validation": 200}},
+    )
+    second = dataclasses.replace(first, names=("lens", "none"), measured=())
+    nets = net_from_card(first), net_from_card(second)
+    nets[1].load_state_dict(nets[0].state_dict())
+    models = {"gz1": (nets[0], first), "lens": (nets[1], second)}
+    with torch.no_grad():
+        share_encoder(models, tmp_path / "shipped", np.zeros((1, 1, 8, 8), np.uint8), encoder="eye")
+    monkeypatch.setattr(cards, "SHIPPED", tmp_path / "shipped")
+    return tmp_path / "shipped"
+
+
+def test_shipped_models_are_listed_and_their_cards_shown(shipped: Path, tmp_path: Path) -> None:
+    def run(*words: object) -> str:
+        done = CliRunner().invoke(app, [str(word) for word in words])
+        if done.exception:
+            raise done.exception
+        return done.output
+
+    (tmp_path / "runs").mkdir()
+    first, second = run("models", tmp_path / "runs").splitlines()
+    assert first.startswith("gz1 ") and first.endswith(
+        "measured accuracy 0.91 (0.9 to 0.92, 95%) on the test part of gz1; galaxies 512"
+    )
+    assert second.startswith("lens ") and "measured" not in second and "shipped" not in second
+    for verb in ("models", "info"):
+        shown = run(verb, "gz1")
+        assert "\n               recall 0.91" in shown and "\n               on galaxies below 4 px\n" in shown
+        for said in (
+            "trained on     Galaxy Zoo 1; train 1,000, validation 200",
+            "licence        CC-BY-4.0",
+            "citation       Lintott et al. 2011",
+            "encoder        'eye', shared",
+        ):
+            assert said in shown
+    with pytest.raises(BadWeights, match="did you mean 'gz1'"):
+        run("models", "gz2")
+
+
+def test_an_encoder_says_who_shares_it(shipped: Path) -> None:
+    told = info(shipped / "eye")
+    assert (told["kind"], told["shared by"], told["features"]) == ("encoder", "gz1, lens", 500)

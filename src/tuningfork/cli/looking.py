@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -34,14 +35,18 @@ def tree(
 
 @app.command()
 def models(
-    folder: Annotated[Path, typer.Argument(help="Where your runs are.")] = Path(),
+    folder: Annotated[str, typer.Argument(help="Where your runs are, or a model's name, to read its card.")] = ".",
     backbones: Annotated[bool, typer.Option(help="List the networks that train can use, instead.")] = False,
     as_json: Json = False,
 ) -> None:
-    """List the models here."""
-    from ..workflow.info import list_backbones, list_models
+    """List the models that are shipped and those here, or show one's card."""
+    from ..model.card import find_model
+    from ..workflow.info import info, list_backbones, list_models, list_shipped
 
-    rows = list_backbones() if backbones else list_models(folder)
+    if not backbones and not Path(folder).is_dir():  # a name of a shipped model, or none at all
+        result = info(find_model(folder))
+        return say(result, as_json, _page(result))
+    rows = list_backbones() if backbones else [*list_shipped(), *list_models(folder)]
     lines = [
         f"{row.pop('name'):24} {'  '.join(f'{key} {value}' for key, value in row.items())}" for row in map(dict, rows)
     ]
@@ -56,7 +61,16 @@ def info(
     from ..workflow.info import info as run
 
     result = run(path)
-    say(result, as_json, "\n".join(f"{key:14} {value}" for key, value in result.items()))
+    say(result, as_json, _page(result))
+
+
+def _page(result: Mapping[str, Any]) -> str:
+    """A description as lines; of a list each entry has one."""
+    lines = []
+    for key, value in result.items():
+        for number, one in enumerate(value if isinstance(value, list) else [value]):
+            lines.append(f"{'' if number else key:14} {one}")
+    return "\n".join(lines)
 
 
 @app.command()

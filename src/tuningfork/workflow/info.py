@@ -15,7 +15,8 @@ from ..galaxy.records import Source
 from ..galaxy.source import open_source
 from ..galaxy.store import MANIFEST, PLAN
 from ..galaxy.votes import Votes
-from ..model.card import Card, find_model, is_unfinished
+from ..model.card import CARD, Card, find_model, is_unfinished, shipped_models
+from ..model.encoder import ENCODER_CARD, Encoder
 
 _OURS = ("_fraction", "_concentration")  # how the columns of votes end, if they do not begin with p_
 _SHOWN = ("validation_loss", "accuracy", "balanced_accuracy", "rmse")  # of a model's measures, those worth a line
@@ -24,9 +25,9 @@ _SHOWN = ("validation_loss", "accuracy", "balanced_accuracy", "rmse")  # of a mo
 def info(path: str | Path) -> dict[str, Any]:
     """Describe a path as a flat dictionary, ``{"kind": "store", "galaxies": 5649, ...}``.
 
-    Tried in turn: a model or run folder (holds a card), an unfinished run, votes (ours, or a table with columns p_* or
-    *_fraction), a catalogue file, a folder of runs and stores, a source of galaxies, whose first galaxy is decoded.
-    Raises the last one's error where the path is none of them.
+    Tried in turn: a model or run folder (holds a card), an encoder that models share, an unfinished run, votes (ours,
+    or a table with columns p_* or *_fraction), a catalogue file, a folder of runs and stores, a source of galaxies,
+    whose first galaxy is decoded. Raises the last one's error where the path is none of them.
     """
     folder = Path(path)
     try:
@@ -34,6 +35,8 @@ def info(path: str | Path) -> dict[str, Any]:
     except BadWeights:
         if (folder / "card.json").exists() or (folder / "model" / "card.json").exists():
             raise
+    if (folder / ENCODER_CARD).is_file():
+        return _encoder(folder)
     if is_unfinished(folder):
         return _unfinished(folder)
     if folder.is_file():
@@ -59,7 +62,50 @@ def _model(folder: Path) -> dict[str, Any]:
         "parameters": card.parameters,
         "epochs": len(card.history),
         "validation": ", ".join(f"{k} {v:.4g}" for k, v in card.metrics.get("validation", {}).items() if k in _SHOWN),
+        **_told(card),
         "digest": card.digest,
+    }
+
+
+def _told(card: Card) -> dict[str, Any]:
+    """What a card tells beyond the network, where it tells of it: texts, and lists of them."""
+    galaxies = card.training.get("galaxies")
+    counts = ", ".join(f"{part} {n:,}" for part, n in galaxies.items()) if isinstance(galaxies, dict) else ""
+    entries: dict[str, Any] = {
+        "encoder": f"'{card.encoder}', shared" if card.encoder else "",
+        "trained on": "; ".join(filter(None, [str(card.training.get("on", "")), counts])),
+        "measured": [_figure(entry) for entry in card.measured],
+        "fails": list(card.fails),
+        "licence": card.licence,
+        "citation": card.citation,
+        "notes": card.notes,
+    }
+    return {key: value for key, value in entries.items() if value}
+
+
+def _figure(entry: dict[str, Any]) -> str:
+    """One measured figure as a line: "accuracy 0.91 (0.90 to 0.92, 95%) on the test part; galaxies 512"."""
+    bounds = [f"{entry['low']:.4g} to {entry['high']:.4g}"] if "low" in entry else []
+    level = [f"{entry['level']:.0%}"] if isinstance(entry.get("level"), float) else []
+    inside = f" ({', '.join(bounds + level)})" if bounds else ""
+    said = ("what", "value", "low", "high", "level", "on")
+    more = "".join(f"; {key} {value}" for key, value in entry.items() if key not in said)
+    return f"{entry['what']} {entry['value']:.4g}{inside} on {entry['on']}{more}"
+
+
+def _encoder(folder: Path) -> dict[str, Any]:
+    encoder = Encoder.load(folder)
+    models = sorted(folder.absolute().parent.glob(f"*/{CARD}"))
+    return {
+        "kind": "encoder",
+        "path": str(folder),
+        "shared by": _listed([one.parent.name for one in models if Card.load(one.parent).encoder == folder.name]),
+        "bands": ",".join(encoder.bands),
+        "input": f"{encoder.size} px",
+        "backbone": encoder.backbone,
+        "features": encoder.n_features,
+        "parameters": encoder.parameters,
+        "digest": encoder.digest,
     }
 
 
@@ -173,14 +219,25 @@ def _first(source: Source) -> dict[str, Any]:
 
 def list_models(folder: str | Path = ".") -> list[dict[str, Any]]:
     """The models under ``folder``, three levels deep: name, head, bands, input, path; a broken one says why."""
+    found = (card for depth in ("", "*/", "*/*/", "*/*/*/") for card in sorted(Path(folder).glob(f"{depth}{CARD}")))
+    return [_row(card.parent) for card in found]
+
+
+def _row(folder: Path) -> dict[str, Any]:
+    try:
+        one = _model(folder)
+    except TuningforkError as error:
+        return {"name": folder.name, "broken": str(error), "path": str(folder)}
+    return {key: one[key] for key in ("name", "head", "bands", "input", "backbone", "path")}
+
+
+def list_shipped() -> list[dict[str, Any]]:
+    """The models inside the package, by the name that ``--model`` takes, as a line each, with their first figure."""
     rows = []
-    for depth in ("", "*/", "*/*/", "*/*/*/"):
-        for card in sorted(Path(folder).glob(f"{depth}card.json")):
-            try:
-                one = _model(card.parent)
-                rows.append({key: one[key] for key in ("name", "head", "bands", "input", "backbone", "path")})
-            except TuningforkError as error:
-                rows.append({"name": card.parent.name, "broken": str(error), "path": str(card.parent)})
+    for name, folder in shipped_models().items():
+        row = {key: value for key, value in _row(folder).items() if key != "path"} | {"name": name}
+        card = None if "broken" in row else Card.load(folder)
+        rows.append(row | ({"measured": _figure(card.measured[0])} if card is not None and card.measured else {}))
     return rows
 
 
