@@ -35,7 +35,10 @@ class Some(Source):
 
 def both() -> Union:
     a = Some(3, 10, {"class": ["x", "y", "x"], "ra": [1.0, 2.0, 3.0], "dec": [0.0, 0.0, 0.0]})
-    return Union({"a": a, "b": Some(2, 50, {"class": ["p", "q"], "n": [1, 2], "sample": ["s", "t"]})}, {"b": {"class": "b_class"}})
+    return Union(
+        {"a": a, "b": Some(2, 50, {"class": ["p", "q"], "n": [1, 2], "sample": ["s", "t"]})},
+        {"b": {"class": "b_class"}},
+    )
 
 
 def test_every_galaxy_comes_once_and_as_it_is() -> None:
