@@ -175,6 +175,14 @@ def safe_name(identifier: str) -> str:
     return f"{hashlib.sha256(identifier.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}-{tail}"
 
 
+def is_plain(name: str) -> bool:
+    """Whether a name of unknown origin can be one file or folder, on any system: 1 to 64 of A-Z a-z 0-9 _ . -
+
+    It begins with a letter or digit, so that ".." is none, and has no separator: it is never a path.
+    """
+    return bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name))
+
+
 class Ledger:
     """Lines of JSON that are only ever added: what has been finished, readable after any kill.
 

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from .. import disk
 from ..errors import BadWeights, DiskError, TreeError
 from ..galaxy.tree import TREES, Tree
-from .entries import as_json, bad, entries, is_plain, short
+from .entries import as_json, bad, entries, short
 
 HEADS = ("classes", "dirichlet", "fractions", "sigmoid")
 TREE_HEADS = ("dirichlet", "fractions")
@@ -138,7 +138,7 @@ class Card:
             raise bad("temperature", f"must be above 0, not {self.temperature}")
         if not 0 <= self.dropout < 1:
             raise bad("dropout", f"must be at least 0 and below 1, not {self.dropout}")
-        if self.encoder and not is_plain(self.encoder):  # never a path
+        if self.encoder and not disk.is_plain(self.encoder):  # never a path
             raise bad("encoder", f"must be the plain name of a folder beside the model's, not {short(self.encoder)}")
         for entry in self.measured:
             _check_measured(entry)

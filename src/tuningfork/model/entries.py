@@ -5,21 +5,10 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-import re
 from collections.abc import Iterable
 from typing import Any, get_type_hints
 
 from ..errors import BadWeights
-
-_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-
-
-def is_plain(name: str) -> bool:
-    """Whether a name can be that of a folder in a set, wherever the set lies: 1 to 64 of A-Z a-z 0-9 _ . - and no path.
-
-    It begins with a letter or digit, so that ".." is none.
-    """
-    return bool(_PLAIN.fullmatch(name))
 
 
 def bad(key: str, problem: str, wrote: object = "", allowed: Iterable[str] = ()) -> BadWeights:

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .. import disk
 from ..errors import BadWeights
 from . import weights
 from .card import Card, load_golden
-from .entries import is_plain
 from .export import export_onnx
 from .net import GalaxyNet
 
@@ -37,7 +37,7 @@ def share_encoder(
     """
     if not models or encoder in models:
         raise BadWeights(f"an encoder '{encoder}' is shared by models of other names, not by {list(models)}")
-    if wrong := [name for name in (encoder, *models) if not is_plain(name)]:
+    if wrong := [name for name in (encoder, *models) if not disk.is_plain(name)]:
         raise BadWeights(f"{wrong} cannot name folders of a set: take letters, digits and _ . - only, 64 at most")
     first, (net, _) = next(iter(models.items()))
     for name, (other, card) in models.items():
