@@ -111,6 +111,14 @@ def test_the_table_says_who_what_and_how_much():
     assert "All of it: 3.3 min." in text
 
 
+def test_the_document_holds_the_table_of_all():
+    text = (Path(__file__).parents[2] / "docs" / "experiments.md").read_text(encoding="utf-8")
+    table = text.partition("<!-- table -->")[2].partition("<!-- end of table -->")[0]
+    named = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("|")]
+    assert [name for name in named[2:] if name] == list(NAMES)
+    assert "random initial weights" in table and "All of it:" in table
+
+
 def test_times_and_shares_in_words():
     assert [minutes(s) for s in (31, 252, 37_800)] == ["31 s", "4.2 min", "10.5 h"]
     assert share_seen(25_000_000, 25_000_000) == "25.0 million (100%)"
