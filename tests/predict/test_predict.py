@@ -121,3 +121,25 @@ def test_sigterm_leaves_nothing_half_written(sky: Path, tmp_path: Path) -> None:
     with pytest.raises(Stopped, match="run the same command again"):
         tuningfork.predict(sky / "store", sky / "run0", tmp_path / "v.parquet", batch=8, progress=stop)
     assert not list(tmp_path.iterdir())
+
+
+def test_shipped_models_that_share_an_encoder_predict_by_name(
+    sky: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trained run and a copy with other answers, shipped as a set: the run's votes, but for the rounding."""
+    from tuningfork.model import card as cards
+    from tuningfork.model.share import ship
+
+    names = {"noise": sky / "run0" / "model", "again": sky / "run0" / "model"}
+    ship(names, tmp_path / "shipped")
+    monkeypatch.setattr(cards, "SHIPPED", tmp_path / "shipped")
+    tables = {}
+    for model, engine in (("noise", "onnxruntime"), ("again", "torch"), (sky / "run0", "onnxruntime")):
+        out = tmp_path / f"{len(tables)}.parquet"
+        tuningfork.predict(sky / "store", model, out, engine=engine)
+        tables[str(model), engine] = tuningfork.Votes.read(out).values
+    rounded, by_torch, whole = tables.values()
+    np.testing.assert_allclose(rounded, by_torch, rtol=1e-4, atol=1e-5)
+    assert 0 < np.abs(rounded - whole).max() < 0.02
+    with pytest.raises(RecipeError, match="needs the split of the run"):
+        tuningfork.predict(sky / "store", "noise", tmp_path / "p.parquet", part="test")

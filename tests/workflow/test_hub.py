@@ -255,3 +255,15 @@ def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch,
 def test_the_door_knows_the_files_of_a_model() -> None:
     ours = {cards.CARD, cards.WEIGHTS, cards.GOLDEN, cards.ONNX}
     assert {*door.FILES} == ours | {encoder.ENCODER_CARD, encoder.ENCODER_WEIGHTS, encoder.ENCODER_ONNX}
+
+
+def test_the_verbs_on_the_command_line(site: Hub, kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from typer.testing import CliRunner
+
+    from tuningfork.cli import app
+
+    monkeypatch.setenv("HF_ENDPOINT", site.url)
+    sent = CliRunner().invoke(app, ["push", "me/galaxies", "--model", str(kept / "gz1"), "--model", str(kept / "lens")])
+    assert sent.exit_code == 0 and sent.output.startswith("sent gz1, lens (")
+    came = CliRunner().invoke(app, ["pull", "me/galaxies", str(tmp_path / "models"), "--json"])
+    assert json.loads(came.stdout)["models"] == ["gz1", "lens"] and contents(tmp_path / "models") == contents(kept)
