@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import RecipeError
 from .screen import (
     DONE,
     REJECTED,
@@ -19,6 +18,7 @@ from .screen import (
     account,
     app,
     bar,
+    chosen,
     say,
     simulate_app,
     split_names,
@@ -158,11 +158,7 @@ def train(
         "train.balance": balance, "start": start, "model.pretrained": pretrained,
     }  # fmt: skip
     changes: dict[str, Any] = {key: value for key, value in flags.items() if value}
-    for one in choose or []:
-        key, equals, value = one.partition("=")
-        if not equals:
-            raise RecipeError(f"--set {one!r}: write KEY=VALUE, for instance --set train.rate=0.001")
-        changes[key] = value
+    changes |= chosen(choose, "train.rate=0.001")
     with bar("train", as_json) as progress:
         done = run(data, out, labels=labels, recipe=recipe, changes=changes, progress=progress)
     say(done, as_json, done.text())

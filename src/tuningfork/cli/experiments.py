@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ..errors import MissingExtra, RecipeError
-from .screen import Json, app, bar, say
+from .screen import Json, app, bar, chosen, say
 
 
 @app.command()
@@ -31,12 +31,7 @@ def reproduce(
     except ModuleNotFoundError as error:
         raise MissingExtra(str(error.name), "train") from error
 
-    changes: dict[str, Any] = {}
-    for one in choose or []:
-        key, equals, value = one.partition("=")
-        if not equals:
-            raise RecipeError(f"--set {one!r}: write KEY=VALUE, for instance --set train.train.epochs=20")
-        changes[key] = value
+    changes = chosen(choose, "train.train.epochs=20")
     with bar("reproduce", as_json) as progress:
         if name == "all":
             if changes:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import RecipeError
-from .screen import DONE, REJECTED, Join, Json, Unmatched, account, app, bar, say, split_names
+from .screen import DONE, REJECTED, Join, Json, Unmatched, account, app, bar, chosen, say, split_names
 
 Truth = Annotated[Path, typer.Option(help="Catalogue of the true classes or votes, or a store that has them.")]
 Page = Annotated[Path, typer.Option(help="The page to write (HTML).")]
@@ -47,11 +47,7 @@ def baseline(
     changes = {key: value for key, value in flags.items() if value}
     told = _label_changes(column=column, kind=label_kind, tree=tree, merge=merge, drop=drop)
     changes |= {f"labels.{key}": value for key, value in told.items()}
-    for one in choose or []:
-        key, equals, value = one.partition("=")
-        if not equals:
-            raise RecipeError(f"--set {one!r}: write KEY=VALUE, for instance --set baseline.depth=8")
-        changes[key] = value
+    changes |= chosen(choose, "baseline.depth=8")
     with bar("baseline", as_json) as progress:
         done = fit(
             source, out, labels=labels or None, run=run or None, changes=changes, part=part, threads=threads,

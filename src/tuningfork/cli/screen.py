@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
+from ..errors import RecipeError
+
 DONE, FAILED, REJECTED, REQUEUE, INTERRUPTED = 0, 2, 3, 75, 130
 
 EPILOG = (
@@ -84,3 +86,14 @@ def account(n_in: int, n_done: int, n_rejected: int) -> str:
 def split_names(text: str) -> tuple[str, ...] | None:
     """``"g,r,i"`` as names; None where the flag was not given."""
     return tuple(part.strip() for part in text.split(",") if part.strip()) or None
+
+
+def chosen(options: list[str] | None, example: str) -> dict[str, Any]:
+    """``["train.rate=0.001"]``, as ``--set`` takes it, as choices by key; raises :class:`RecipeError` for others."""
+    changes: dict[str, Any] = {}
+    for one in options or []:
+        key, equals, value = one.partition("=")
+        if not equals:
+            raise RecipeError(f"--set {one!r}: write KEY=VALUE, for instance --set {example}")
+        changes[key] = value
+    return changes

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import RecipeError
+from .colour import principal_axes
 
 
 @dataclass(frozen=True)
@@ -78,18 +79,8 @@ def margin(choice: Augment, size: int) -> int:
 
 
 def principal_components(pixels: NDArray[np.uint8], limit: int = 2_000_000) -> Tensor:
-    """The principal axes of the bands of ``pixels`` (N, C, M, M), each as long as the standard deviation along it.
-
-    Returns a (C, C) float32 tensor whose row k is sqrt(lambda_k) p_k, with lambda and p the eigenvalues and -vectors
-    of the covariance of the pixels' band values in [0, 1] (Krizhevsky et al. 2012, section 4.1, there with lambda
-    itself), largest last. At most ``limit`` evenly spaced pixels are used. One band gives its standard deviation.
-    """
-    bands = pixels.shape[1]
-    some = np.moveaxis(pixels[:: max(1, len(pixels) // 2000)], 1, 0).reshape(bands, -1)
-    values = some[:, :: max(1, some.shape[1] // limit)].astype(np.float64) / 255  # (C, P)
-    variances, axes = np.linalg.eigh(np.atleast_2d(np.cov(values, bias=True)))
-    axes = axes * np.where(axes.sum(axis=0) < 0, -1, 1)  # the sign of an eigenvector is free: make it brighten
-    return torch.from_numpy((np.sqrt(np.maximum(variances, 0)) * axes).T.astype(np.float32).copy())
+    """:func:`~tuningfork.data.colour.principal_axes` of ``pixels`` (N, C, M, M) as a (C, C) float32 tensor."""
+    return torch.from_numpy(principal_axes(pixels, limit).astype(np.float32))
 
 
 def augment(
