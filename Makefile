@@ -20,8 +20,8 @@ demo: install
 experiments: install
 	$(BIN)/tuningfork reproduce all --size hour --out experiments $(if $(DATA),--data $(DATA))
 
-test: install
-	$(BIN)/python -m pytest
+test: install  # a process per core, with one thread each
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 format: install
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
