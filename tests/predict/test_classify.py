@@ -153,6 +153,16 @@ def test_a_fits_cube_that_does_not_name_its_bands_is_told_of(models: Path, tmp_p
     assert turned.galaxies[0].answers != named.galaxies[0].answers
 
 
+def test_many_planes_without_names_are_not_taken_for_bands(models: Path, tmp_path: Path) -> None:
+    """They may be so many galaxies, of which one false colour picture would be made."""
+    six = np.concatenate([flux(), flux(1)])
+    fits.PrimaryHDU(six).writeto(tmp_path / "six.fits")
+    fits.PrimaryHDU(six[:5]).writeto(tmp_path / "five.fits")
+    five, refused = classify([tmp_path / "five.fits", tmp_path / "six.fits"], models).galaxies
+    assert not five.reason and refused.reason == "missing_band" and "6 planes without names" in refused.detail
+    assert not classify(tmp_path / "six.fits", models, bands=tuple("ugrizY")).n_rejected
+
+
 def test_each_galaxy_is_asked_by_the_models_that_have_its_bands(
     models: Path, grey: Path, draw_to, tmp_path: Path
 ) -> None:

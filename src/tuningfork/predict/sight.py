@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from ..galaxy.cutout import COLOUR, GREY, Cutout, Record
 from ..galaxy.display import Display, to_picture
 from ..galaxy.frame import SourceFound, framed
 
+MOST_UNNAMED = 5  # planes that may be bands though nobody names them; more are as likely so many galaxies
 PORTRAIT = 420  # px, the shorter side of a kept picture is averaged down to at most this
 
 
@@ -53,9 +55,9 @@ def seen_as(record: Record, cutout: Cutout, bands: tuple[str, ...]) -> Sight:
     """The cutout in the ``bands`` of a model, by name; or, of flux, the picture of it that the model knows.
 
     A model of colour pictures sees flux of three bands or more as :func:`~tuningfork.galaxy.display.to_picture` shows
-    it to people, and a model of grey pictures flux of one band. In FITS files the first row is the lowest, in pictures
-    the highest: the picture is flipped, or spirals would wind the other way. (A FITS image whose coordinates mirror the
-    sky is not told apart.)
+    it to people (of planes that nobody names, at most five), and a model of grey pictures flux of one band. In FITS
+    files the first row is the lowest, in pictures the highest: the picture is flipped, or spirals would wind the other
+    way. (A FITS image whose coordinates mirror the sky is not told apart.)
 
     Raises BadImage (MISSING_BAND), with what to do about it.
     """
@@ -63,15 +65,20 @@ def seen_as(record: Record, cutout: Cutout, bands: tuple[str, ...]) -> Sight:
     if not missing:
         return Sight(cutout)
     count = len(cutout.bands)
+    unnamed = all(re.fullmatch(r"band\d+", band) for band in cutout.bands)
+    if unnamed and count > MOST_UNNAMED and not cutout.is_picture:
+        told = (
+            f"{count} planes without names: name them with --bands if they are bands; galaxies of a stack, one by one"
+        )
+        raise BadImage(Reason.MISSING_BAND, told)
     if cutout.is_picture or not ((bands == COLOUR and count >= 3) or (bands == GREY and count == 1)):
         raise BadImage(Reason.MISSING_BAND, _advice(cutout, bands))
     picture = np.moveaxis(to_picture(cutout), 2, 0)[: len(bands)]
     flipped = record.format == "fits"
     if flipped:
         picture = picture[:, ::-1]
-    unnamed = all(band.startswith("band") for band in cutout.bands) and bands == COLOUR
     note = f"flux in {', '.join(cutout.bands)} was turned into {'colour' if bands == COLOUR else 'grey'} pictures"
-    if unnamed:
+    if unnamed and bands == COLOUR:
         note += ", blue first: where the planes run otherwise, name them, such as --bands i,r,g"
     return Sight(replace(cutout, pixels=np.ascontiguousarray(picture), bands=bands), flipped, note)
 
