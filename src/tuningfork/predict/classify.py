@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from ..galaxy.cutout import Record, Rejected
 from ..galaxy.frame import SourceFound, find_source
 from ..galaxy.records import Source, refuse_duplicates
 from ..galaxy.source import open_source
+from .ahead import ahead
 from .answers import Galaxy, Head
 from .answertable import AnswerTable, check_table
 from .eyes import Eye, open_eyes
@@ -135,10 +135,10 @@ def classify(
     account = _Account(sum(len(one) for one in opened), progress)
     told = {"views": views, "resize": resize, "models": [head.name for head in heads], "version": __version__}
     table = AnswerTable(out, heads, told) if out is not None else None
-    chunks = _chunks(chain.from_iterable(one.records() for one in opened), BATCH)
+    records = chain.from_iterable(one.records() for one in opened)
     work = _Work(eyes, portraits)
     with table or nullcontext(), ThreadPoolExecutor(cores) as pool, disk.stop_on_sigterm() as asked:
-        for batch in _ahead(pool, work.look, chunks, 2 * cores + 1):
+        for batch in ahead(pool, work.look, records, BATCH, 2 * cores + 1):
             galaxies, values = work.answer(batch)
             if table is not None:
                 table.write(galaxies, values)
@@ -261,25 +261,3 @@ def _open_sources(places: Sequence[str | Path], bands: tuple[str, ...] | None) -
         ids = [one for source in opened for one in source.ids]
         refuse_duplicates(ids, [source.path for source in opened for _ in source.ids], "classify them one by one")
     return opened
-
-
-def _chunks(records: Iterable[Record | Rejected], size: int) -> Iterator[list[Record | Rejected]]:
-    iterator = iter(records)
-    while chunk := list(islice(iterator, size)):
-        yield chunk
-
-
-def _ahead(
-    pool: ThreadPoolExecutor,
-    look: Callable[[list[Record | Rejected]], _Batch],
-    chunks: Iterator[list[Record | Rejected]],
-    window: int,
-) -> Iterator[_Batch]:
-    """Batches that were looked at, in order, with at most ``window`` of them in flight."""
-    flying: deque[Future[_Batch]] = deque()
-    for chunk in chunks:
-        flying.append(pool.submit(look, chunk))
-        if len(flying) >= window:
-            yield flying.popleft().result()
-    while flying:
-        yield flying.popleft().result()

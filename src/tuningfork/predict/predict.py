@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,8 @@ from ..galaxy.source import Source, open_source
 from ..galaxy.tree import Tree
 from ..galaxy.votes import VotesWriter
 from ..model.card import Card, find_model
+from .ahead import ahead
+from .answers import averaged
 from .engine import Engine, open_engine
 from .views import chosen_views, margin, unmirror, view
 
@@ -117,12 +118,14 @@ def predict(
     tree = card.load_tree()
     account = _Account(len(wanted), progress)
     displays = list({one.display: None for one in models})
+    margins = [margin(numbers, display.size) for display in displays]
+    render = partial(_render, displays=displays, margins=margins)
     with (
         VotesWriter(out, card.head, card.names, tree, _provenance(models, source, views, part)) as writer,
         ThreadPoolExecutor(cores) as pool,
         disk.stop_on_sigterm() as asked,
     ):
-        for done in _ahead(pool, _chunks(source.records(wanted), batch), displays, numbers, 2 * cores + 1):
+        for done in ahead(pool, render, source.records(wanted), batch, 2 * cores + 1):
             values = _answers(models, displays, done.images, numbers, tree) if len(done.images[0]) else None
             account.add(_write(writer, done, values), len(done.ids))
             if asked.is_set():
@@ -253,30 +256,6 @@ def _provenance(models: Sequence[_Model], source: Source, views: int, part: str 
     }
 
 
-def _chunks(records: Iterable[Record | Rejected], size: int) -> Iterator[list[Record | Rejected]]:
-    iterator = iter(records)
-    while chunk := list(islice(iterator, size)):
-        yield chunk
-
-
-def _ahead(
-    pool: ThreadPoolExecutor,
-    chunks: Iterator[list[Record | Rejected]],
-    displays: list[Display],
-    numbers: Sequence[int],
-    window: int,
-) -> Iterator[_Batch]:
-    """Rendered batches in order, with at most ``window`` of them in flight."""
-    flying: deque[Future[_Batch]] = deque()
-    margins = [margin(numbers, display.size) for display in displays]
-    for chunk in chunks:
-        flying.append(pool.submit(_render, chunk, displays, margins))
-        if len(flying) >= window:
-            yield flying.popleft().result()
-    while flying:
-        yield flying.popleft().result()
-
-
 def _render(chunk: list[Record | Rejected], displays: list[Display], margins: list[int]) -> _Batch:
     """Decode and render one batch, with the margins that the views need; a bad galaxy becomes its reason."""
     images: list[list[NDArray[np.uint8]]] = [[] for _ in displays]
@@ -317,16 +296,7 @@ def _answers(
             for number in numbers
         ]
     )  # (models x views, N, K)
-    if len(answers) == 1:
-        return answers[0]
-    if models[0].card.head != "dirichlet" or tree is None:
-        return answers.mean(axis=0)
-    mean = np.empty_like(answers[0])
-    for columns in tree.slices.values():
-        alpha = answers[..., columns]  # (M, N, answers of one question)
-        strength = alpha.sum(axis=-1, keepdims=True)  # (M, N, 1)
-        mean[:, columns] = (alpha / strength).mean(axis=0) * strength.mean(axis=0)
-    return mean
+    return averaged(answers, models[0].card.head, tree)
 
 
 def _write(writer: VotesWriter, done: _Batch, values: NDArray[np.float32] | None) -> list[Rejected]:

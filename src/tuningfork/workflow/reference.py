@@ -121,6 +121,6 @@ def _judge(union: Union, name: str, out: Path, recipe: ReferenceRecipe, progress
     here = (np.asarray(catalog["sample"]) == sample) & (np.asarray(catalog["part"]) == PARTS[2])
     ids = [one for one, judges in zip(catalog.ids, here.tolist(), strict=True) if judges]
     path = out / f"{name}.parquet"
-    predict(union, out / "run" / "models" / name, path, ids=ids, views=recipe.views, progress=progress)
+    predict(union, out / "run" / "models" / name, path, ids=ids, part="test", views=recipe.views, progress=progress)
     truth: Catalog = catalog.select(ids)
     return evaluate(path, truth, out / f"{name}.html", images=union, bootstrap=recipe.bootstrap, progress=progress)
