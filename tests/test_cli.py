@@ -2,9 +2,7 @@
 
 import json
 import struct
-import sys
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,26 +14,6 @@ from tuningfork.galaxy.cutout import Record
 
 SIDE = 48
 CLASSES = ("round", "flat")
-
-
-@dataclass
-class Ran:
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
-    def call(*words: object) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["tuningfork", *map(str, words)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        captured = capfd.readouterr()
-        return Ran(stop.value.code or 0, captured.out, captured.err)
-
-    return call
 
 
 def picture(kind: str, seed: int) -> np.ndarray:

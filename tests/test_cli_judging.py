@@ -1,8 +1,6 @@
 """The verbs beside the network as a user types them: baseline, compare, humans; and errors as programs read them."""
 
 import json
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,26 +15,6 @@ from tuningfork.galaxy.votes import VotesWriter
 SIDE, N = 24, 90
 KINDS = ("round", "flat", "ring")
 SMALL = ("--set", "baseline.side=16", "--threads", 1)
-
-
-@dataclass
-class Ran:
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
-    def call(*words: object) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["tuningfork", *map(str, words)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        captured = capfd.readouterr()
-        return Ran(stop.value.code or 0, captured.out, captured.err)
-
-    return call
 
 
 def picture(kind: str, seed: int) -> np.ndarray:
