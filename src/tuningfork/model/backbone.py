@@ -106,6 +106,12 @@ BACKBONES: dict[str, Backbone] = {
     "efficientnet_b0": Backbone(
         _from_timm("efficientnet_b0"), False, "Tan & Le 2019; 4.0 M weights", imagenet="timm/efficientnet_b0.ra_in1k"
     ),
+    "efficientnet_lite0": Backbone(
+        _from_timm("tf_efficientnet_lite0"),
+        False,
+        "Tan & Le 2019 without squeeze-and-excitation; 3.4 M weights; runs well on small machines",
+        imagenet="timm/tf_efficientnet_lite0.in1k",
+    ),
     "convnext_pico": Backbone(
         _from_timm("convnext_pico"), True, "Liu et al. 2022; 8.5 M weights", 32, "timm/convnext_pico.d1_in1k"
     ),
