@@ -9,12 +9,14 @@ import pytest
 import safetensors.torch
 import torch
 
+from tuningfork import disk
 from tuningfork.errors import BadWeights, RecipeError
+from tuningfork.galaxy.display import Display
 from tuningfork.model import weights
 from tuningfork.train import finish
-from tuningfork.train.choices import TrainRecipe
+from tuningfork.train.choices import TrainRecipe, check
 from tuningfork.train.loop import fit
-from tuningfork.train.origin import take
+from tuningfork.train.origin import take, transfer
 from tuningfork.train.stages import Stage
 
 
@@ -96,3 +98,34 @@ def test_a_backbone_starts_from_a_file_and_says_what_of_it_is_not_used(tiny: Mod
     after = weights.load(tmp_path / "second" / "model")[0].backbone.state_dict()
     for key, value in backbone.items():
         torch.testing.assert_close(after[key], value, rtol=0, atol=1e-9)  # the rate is 1e-12
+
+
+def test_the_recipe_of_a_start_is_the_models_network_and_view_and_two_rounds(tiny: ModuleType, tmp_path: Path) -> None:
+    fit(tiny.make_sky(), tmp_path / "first", tiny.make_recipe({"train.epochs": 1}))
+    recipe = transfer(str(tmp_path / "first"), 10)
+    check(recipe)
+    assert recipe.model.backbone == "s1" and recipe.display == Display(size=8)
+    assert [(one.unfreeze, one.epochs) for one in recipe.stages] == [(("last",), 3), (("*",), 7)]
+    assert recipe.train.layer_decay < 1 and recipe.stages[1].rate < recipe.stages[0].rate == 1
+    for epochs in (1, 2):
+        check(transfer(str(tmp_path / "first"), epochs))
+    with pytest.raises(BadWeights, match="is no model"):
+        transfer("nothing")
+
+
+def test_a_run_begun_before_rates_could_decay_goes_on(tiny: ModuleType, tmp_path: Path) -> None:
+    recipe = tiny.make_recipe({"train.epochs": 2})
+    fit(tiny.make_sky(), tmp_path / "whole", recipe)
+    fit(tiny.make_sky(), tmp_path / "old", recipe, stop_after_steps=3)
+    stored = disk.read_json(tmp_path / "old" / "state" / "state-000000003.json")
+    assert "layer_decay" not in stored["identity"]["recipe"]["train"]  # as it was stored then
+    fit(tiny.make_sky(), tmp_path / "old", recipe)
+    assert tiny.weights(tmp_path / "old") == tiny.weights(tmp_path / "whole")
+    with pytest.raises(RecipeError, match=r"recipe\.train\.layer_decay: 'absent' there, 0\.5 now"):
+        fit(tiny.make_sky(), tmp_path / "whole", tiny.make_recipe({"train.epochs": 2, "train.layer_decay": 0.5}))
+
+
+@pytest.mark.parametrize("decay", [0.0, 1.5, float("nan")])
+def test_a_decay_of_the_rate_that_cannot_be_is_refused(tiny: ModuleType, decay: float) -> None:
+    with pytest.raises(RecipeError, match=r"'train\.layer_decay' is"):
+        check(tiny.make_recipe({"train.layer_decay": decay}))

@@ -21,7 +21,7 @@ from tuningfork.model.net import GalaxyNet
 from tuningfork.train import finish, loop
 from tuningfork.train.choices import TrainRecipe
 from tuningfork.train.loop import fit, learning_rate, rate_at
-from tuningfork.train.stages import Stage, blocks, check_stages, free, s1_rounds, set_training, stage_at
+from tuningfork.train.stages import Stage, blocks, check_stages, depths, free, s1_rounds, set_training, stage_at
 
 
 @pytest.fixture(autouse=True)
@@ -179,11 +179,12 @@ def test_in_each_stage_only_its_weights_and_statistics_move(
         assert [row["stage"] for row in csv.DictReader(file)] == ["1", "2", "2", "3"]
 
 
+@pytest.mark.parametrize("decay", [1.0, 0.5])
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_stopped_on_either_side_of_a_boundary_it_ends_with_the_same_bits(
-    tiny: ModuleType, tmp_path: Path, norms: str, optimizer: str
+    tiny: ModuleType, tmp_path: Path, norms: str, optimizer: str, decay: float
 ) -> None:
-    recipe = staged(tiny, norms, **{"train.optimizer": optimizer})
+    recipe = staged(tiny, norms, **{"train.optimizer": optimizer, "train.layer_decay": decay})
     whole = fit(tiny.make_sky(), tmp_path / "whole", recipe)
     steps = whole.best["step"] // whole.best["epoch"]
     assert steps == 5
@@ -206,3 +207,46 @@ def test_a_later_stage_that_names_no_weight_is_refused_before_any_work(
     with pytest.raises(RecipeError, match=r"'backbone\.9'"):
         fit(tiny.make_sky(), tmp_path, recipe)
     assert not (tmp_path / "state").exists() or not list((tmp_path / "state").iterdir())
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_the_depth_of_a_weight_counts_the_layers_to_the_answers(name: str) -> None:
+    with torch.device("meta"):
+        net = make_net(name, max(64, BACKBONES[name].smallest))
+    found = depths(net)
+    assert set(found) == {key for key, _ in net.named_parameters()}
+    assert {key for key, depth in found.items() if depth == 0} == {"last.weight", "last.bias"}
+    order = [found[f"{block}.{key}"] for block in blocks(net) for key, _ in net.get_submodule(block).named_parameters()]
+    assert order == sorted(order, reverse=True) and set(order) == set(range(order[0] + 1))  # none is left out
+
+
+def test_a_norm_is_as_deep_as_the_layer_that_it_follows() -> None:
+    found = depths(make_net("resnet18", 32))
+    assert found["backbone.conv1.weight"] == found["backbone.bn1.weight"] == 9  # eight pairs and the last layer
+    assert found["backbone.layer4.1.conv1.weight"] == 1
+    found = depths(make_net("efficientnet_lite0", 32))
+    assert found["backbone.conv_head.weight"] == found["backbone.bn2.bias"] == 1
+    assert found["backbone.conv_stem.weight"] == found["backbone.bn1.weight"] == 9  # seven stages between
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_layers_further_from_the_answers_move_less(
+    tiny: ModuleType, tmp_path: Path, norms: str, monkeypatch: pytest.MonkeyPatch, optimizer: str
+) -> None:
+    steps = watch(monkeypatch)
+    plain = {
+        "train.weight_decay": 0.0,
+        "train.momentum": 0.0,
+        "train.clip": 0.0,
+        "train.warmup": 0.0,
+        "train.rate": 0.02,
+    }
+    for decay in (1.0, 0.1):
+        recipe = staged(tiny, norms, **{**plain, "train.optimizer": optimizer, "train.layer_decay": decay})
+        fit(tiny.make_sky(), tmp_path / str(decay), replace(recipe, stages=(Stage(epochs=4),)))
+    n = len(steps) // 2  # the steps of one run, behind the weights that both begin with
+    (_, before), (_, even), (_, decayed) = steps[0], steps[1], steps[1 + n]
+    for block, share in {"last": 1.0, "backbone.1.0": 0.1, "backbone.1.1": 0.1, "backbone.0.0": 0.01}.items():
+        one, other = (after[f"{block}.weight"] - before[f"{block}.weight"] for after in (even, decayed))
+        torch.testing.assert_close(other, share * one, rtol=0, atol=2e-7)  # a weight near 1 is held to 6e-8 in float32
+        assert share * one.abs().max() > 2e-6

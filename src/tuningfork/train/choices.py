@@ -36,6 +36,7 @@ class Train:
     batch: int = 64  # galaxies per forward pass
     accumulate: int = 1  # forward passes per step of the optimiser
     rate: float = 1e-3  # largest learning rate
+    layer_decay: float = 1.0  # times the rate for every layer further from the answers; 1 = one rate for all
     optimizer: str = "adamw"  # "adamw" or "sgd"
     momentum: float = 0.9  # of sgd
     nesterov: bool = True  # of sgd
@@ -98,9 +99,12 @@ _RANGES = {
     "label_smoothing": (0.0, 1.0),
     "raw_epochs": (0.0, math.inf),
     "clip": (0.0, math.inf),
+    "layer_decay": (0.0, 1.0),
     "save_minutes": (0.0, math.inf),
     "memory_gb": (0.0, math.inf),
 }
+
+_WHOLE = ("gamma", "layer_decay")  # of these, 1 is among the values
 
 
 def check(recipe: TrainRecipe) -> None:
@@ -115,10 +119,12 @@ def check(recipe: TrainRecipe) -> None:
             raise RecipeError(f"'train.{key}' is {getattr(train, key)}; it must be {least} or more")
     for key, (low, high) in _RANGES.items():
         value = getattr(train, key)
-        if not low <= value <= high or not math.isfinite(value) or (high == 1.0 and key != "gamma" and value == 1.0):
+        if not low <= value <= high or not math.isfinite(value) or (high == 1.0 and key not in _WHOLE and value == 1.0):
             raise RecipeError(f"'train.{key}' is {value}; it lies between {low:g} and {high:g}")
     if train.rate == 0:
         raise RecipeError("'train.rate' is 0: nothing would be learnt")
+    if train.layer_decay == 0:
+        raise RecipeError("'train.layer_decay' is 0: only the last layer would learn. Free it alone instead (stages)")
     if train.raw_epochs and recipe.model.link != "divisive":
         raise RecipeError(
             f"'train.raw_epochs' is {train.raw_epochs:g}, but the link '{recipe.model.link}' divides nothing that "

@@ -92,7 +92,7 @@ def _step(run: Run, rows: NDArray[np.int64]) -> None:
     epochs = now.step / run.steps
     rate = rate_at(epochs, run.recipe, now.stage)
     for group in run.state.optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["share"]
     loss_of = run.objective.raw if epochs < train.raw_epochs else run.objective.loss
     statistics = [buffer.clone() for buffer in net.buffers()]
     set_training(net, run.stage)

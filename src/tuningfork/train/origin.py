@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
+from .. import recipe as recipes
 from ..errors import BadWeights, RecipeError
+from ..galaxy.display import Display
 from ..model import weights
 from ..model.card import Card, find_model
 from ..model.net import GalaxyNet
-from .choices import TrainRecipe
+from .choices import ModelChoice, Train, TrainRecipe
+from .stages import Stage
+
+
+def transfer(model: str, epochs: int = 30) -> TrainRecipe:
+    """The recipe of training that starts from a model, for as few as some tens of labels per class.
+
+    The network is the model's, and sees galaxies as it did (but for their bands, which are those of the galaxies at
+    hand). For a third of the ``epochs`` the last layer learns alone, as a probe of what the model's features tell;
+    then all learns, at 0.3 of the rate, 0.75 times as much of it for every layer further from the answers
+    (``train.layer_decay``). So what is common to galaxies stays, and random answers do not distort it (Kumar et al.
+    2022). With one epoch, the last layer alone learns. Raises what :func:`~..model.card.find_model` does.
+    """
+    card = Card.load(find_model(model))
+    display = replace(recipes.from_mapping(Display, card.display), bands=())
+    probe = max(epochs // 3, 1)
+    rounds = (Stage(("last",), epochs=probe), Stage(rate=0.3, epochs=epochs - probe))
+    return TrainRecipe(
+        display=display,
+        model=ModelChoice(backbone=card.backbone, dropout=card.dropout),
+        train=Train(epochs=epochs, batch=16, layer_decay=0.75),
+        start=model,
+        stages=rounds if epochs > 1 else rounds[:1],
+    )
 
 
 def begin(net: GalaxyNet, card: Card, recipe: TrainRecipe) -> list[str]:

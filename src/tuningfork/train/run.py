@@ -33,7 +33,7 @@ from .logs import Curves
 from .objective import Objective, choose_head, choose_loss, make_objective, strata, targets_of
 from .origin import begin
 from .prepare import Joined, Say, render_parts, settle
-from .stages import Stage, free, stage_at
+from .stages import Stage, depths, free, stage_at
 from .steady import mixed
 
 
@@ -173,27 +173,46 @@ def start(
 
 
 def _optimizer(net: nn.Module, recipe: TrainRecipe, stage: int) -> torch.optim.Optimizer:
-    """AdamW, or SGD with momentum, for the weights of a stage; biases and the scales of norms do not decay."""
+    """AdamW, or SGD with momentum, for the weights of a stage; biases and the scales of norms do not decay.
+
+    The rate of a group is its ``share`` of the run's: ``train.layer_decay`` to the power of its depth (Howard & Ruder
+    2018, ULMFiT, section 3.2; Bao et al. 2022, BEiT).
+    """
     train = recipe.train
     if recipe.stages:
         free(net, recipe.stages[stage])
-    groups: list[dict[str, Any]] = [{"params": [], "weight_decay": decay} for decay in (train.weight_decay, 0.0)]
+    depth = depths(net) if train.layer_decay < 1 else {}
+    found: dict[tuple[int, bool], list[nn.Parameter]] = {}
     for name, weight in net.named_parameters():
         if weight.requires_grad:
-            groups[weight.ndim <= 1 or name.endswith("bias")]["params"].append(weight)
-    groups = [group for group in groups if group["params"]]
+            found.setdefault((depth.get(name, 0), weight.ndim <= 1 or name.endswith("bias")), []).append(weight)
+    groups: list[dict[str, Any]] = [
+        {"params": some, "weight_decay": 0.0 if vectors else train.weight_decay, "share": train.layer_decay**level}
+        for (level, vectors), some in sorted(found.items(), key=lambda entry: entry[0])
+    ]
     if train.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=train.rate)
     nesterov = train.nesterov and train.momentum > 0
     return torch.optim.SGD(groups, lr=train.rate, momentum=train.momentum, nesterov=nesterov)
 
 
+_LATER = {"train.layer_decay": 1.0}  # choices that runs begun before them lack, which go on where they are as they were
+
+
 def identity_of(recipe: TrainRecipe, joined: Joined) -> dict[str, Any]:
-    """What two starts must share to be one run: every choice that changes what is learnt, and the galaxies."""
+    """What two starts must share to be one run: every choice that changes what is learnt, and the galaxies.
+
+    Pretrained weights count by their content, wherever their file lies.
+    """
     mapping = recipes.to_mapping(recipe)
+    mapping["model"]["pretrained"] = states.by_content(recipe.model.pretrained)
     for key in STORAGE:
         section, name = key.split(".")
         del mapping[section][name]
+    for key, before in _LATER.items():
+        section, name = key.split(".")
+        if mapping[section][name] == before:
+            del mapping[section][name]
     return {"recipe": mapping, "galaxies": joined.digest}
 
 

@@ -83,6 +83,23 @@ def blocks(net: nn.Module) -> list[str]:
     return found
 
 
+def depths(net: nn.Module) -> dict[str, int]:
+    """How many layers lie between each weight, by name, and the answers: 0 for the last layer, 1 for the one before it.
+
+    A layer is one of :func:`blocks`; one that holds vectors alone (a norm) counts with the block that it follows.
+    """
+    levels: list[tuple[str, int]] = []
+    for name in blocks(net):
+        follows = bool(levels) and all(weight.ndim <= 1 for weight in net.get_submodule(name).parameters())
+        levels.append((name, (levels[-1][1] if levels else -1) + (not follows)))
+    top = levels[-1][1]
+    return {
+        f"{block}.{name}": top - level
+        for block, level in levels
+        for name, _ in net.get_submodule(block).named_parameters()
+    }
+
+
 def _weighs(module: nn.Module) -> bool:
     return any(True for _ in module.parameters())
 

