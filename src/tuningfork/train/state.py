@@ -154,9 +154,19 @@ def load(folder: Path, identity: Mapping[str, Any]) -> tuple[dict[str, Tensor], 
     raise DiskError(f"no state in '{folder}' is whole ({'; '.join(problems)}): remove the folder to start again")
 
 
+_PRETRAINED = "recipe.model.pretrained"
+
+
+def by_content(path: str) -> str:
+    """The SHA-256 of the file at a path; the text itself where there is none (no path, or a digest already)."""
+    return disk.sha256(Path(path)) if path and Path(path).is_file() else path
+
+
 def refuse_differences(stored: Mapping[str, Any], now: Mapping[str, Any], run: Path) -> None:
     """Raise :class:`RecipeError` that lists by dotted key what was ``stored`` in ``run`` and what is asked ``now``."""
     before, after = _flat(json.loads(json.dumps(stored))), _flat(json.loads(json.dumps(now)))
+    if _PRETRAINED in before:  # a path, in runs of before it was told by its content
+        before[_PRETRAINED] = by_content(str(before[_PRETRAINED]))
     keys = sorted({*before, *after}, key=lambda key: (not key.startswith("recipe."), key))  # people's choices first
     different = [key for key in keys if before.get(key) != after.get(key)]
     if different:

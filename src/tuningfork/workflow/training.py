@@ -69,9 +69,11 @@ def train(
     if chosen.labels.tree and chosen.labels.kind == "column" and not column:
         counted = find_votes(catalog, Tree.load(chosen.labels.tree))[0] == "counts"
         chosen = replace(chosen, labels=replace(chosen.labels, kind="counts" if counted else "fractions"))
+    note = ""
     if chosen.model.pretrained == IMAGENET and not chosen.start:  # both are refused by fit
-        chosen = _from_imagenet(chosen, source, progress)
-    return fit(source, out, chosen, labels=catalog, progress=progress)
+        chosen, note = _from_imagenet(chosen, source, progress)
+    summary = fit(source, out, chosen, labels=catalog, progress=progress)
+    return replace(summary, notes=(*summary.notes, note)) if note else summary
 
 
 def _chosen(recipe: str | Path | TrainRecipe | None, changes: dict[str, Any]) -> TrainRecipe:
@@ -90,13 +92,13 @@ def _chosen(recipe: str | Path | TrainRecipe | None, changes: dict[str, Any]) ->
     return recipes.replace(gentle, changes)
 
 
-def _from_imagenet(recipe: TrainRecipe, source: Source, progress: Progress | None) -> TrainRecipe:
-    """The recipe with the path of its backbone's ImageNet weights; an unknown backbone is left to fit to refuse."""
+def _from_imagenet(recipe: TrainRecipe, source: Source, progress: Progress | None) -> tuple[TrainRecipe, str]:
+    """The recipe with the path of its backbone's ImageNet weights, and a note; fit refuses an unknown backbone."""
     from ..model.backbone import BACKBONES
 
     name, bands = recipe.model.backbone, recipe.display.bands or source.bands
     if name not in BACKBONES:
-        return recipe
+        return recipe, ""
     repository = BACKBONES[name].imagenet
     if not repository:
         known = ", ".join(one for one, its in BACKBONES.items() if its.imagenet)
