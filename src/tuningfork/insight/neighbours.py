@@ -1,0 +1,252 @@
+"""Neighbours: the galaxies that a network sees most alike, by the angle between their features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from .. import disk
+from ..errors import BadCatalog, BadImage, DiskError, MissingExtra, RecipeError
+from ..galaxy.display import to_picture
+from ..galaxy.records import Source
+from ..galaxy.source import open_source
+from ..galaxy.tablefile import write_table
+from .contactsheet import contact_sheet
+from .embedding import Embedding, Singles
+
+Progress = Callable[[int, int, str], None]
+EXACT = 50_000  # galaxies up to which all are looked at; above, an index is made
+METHODS = ("auto", "exact", "index")
+INDEX = ".usearch"
+
+# of the graph (Malkov & Yashunin 2018, HNSW): links per vector, and how many are looked at when adding and searching
+CONNECTIVITY, ADDING, SEARCHING = 16, 128, 128
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """For each of Q ``queries`` its k most similar galaxies, the nearest first.
+
+    ``ids`` (Q rows of k) and ``similarity`` (Q, k) float32, the cosine of the angle between the features: 1 is the same
+    direction; features of a network that ends in a rectifier have none below 0. ``method`` says how they were found:
+    "exact" or "index". ``pictures`` holds those queries that are files.
+    """
+
+    queries: tuple[str, ...]
+    ids: tuple[tuple[str, ...], ...]
+    similarity: Singles
+    method: str
+    notes: tuple[str, ...] = ()
+    pictures: dict[str, NDArray[np.uint8]] = field(default_factory=dict, repr=False)
+
+    def table(self) -> pa.Table:
+        """One row per query and neighbour: ``query``, ``rank`` (from 1), ``id``, ``similarity``."""
+        k = self.similarity.shape[1]
+        columns: dict[str, Any] = {
+            "query": [one for one in self.queries for _ in range(k)],
+            "rank": np.tile(np.arange(1, k + 1), len(self.queries)),
+            "id": [one for row in self.ids for one in row],
+            "similarity": self.similarity.ravel(),
+        }
+        return pa.table(columns)
+
+    def write(self, path: str | Path) -> None:
+        """Write :meth:`table` as .csv, .ecsv, .fits, .vot or .parquet."""
+        write_table(self.table(), path)
+
+    def text(self) -> str:
+        """A line per neighbour, for people."""
+        lines = []
+        for query, row, values in zip(self.queries, self.ids, self.similarity.tolist(), strict=True):
+            lines.append(f"{query}:")
+            lines += [f"  {value:.4f}  {one}" for one, value in zip(row, values, strict=True)]
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+    def figure(self, source: Source) -> Figure:
+        """A row of pictures for each query: itself, then its neighbours with their similarity."""
+        rows = [
+            [(query, f"query: {query[-24:]}"), *((one, f"{value:.3f}  {one}") for one, value in zip(*row, strict=True))]
+            for query, *row in zip(self.queries, self.ids, self.similarity.tolist(), strict=True)
+        ]
+        return contact_sheet(rows, source, "The most similar galaxies", self.pictures)
+
+
+def similar(
+    features: str | Path | Embedding,
+    queries: str | Path | Sequence[str | Path],
+    *,
+    k: int = 12,
+    model: str | Path | None = None,
+    method: str = "auto",
+    engine: str = "auto",
+    threads: int = 0,
+    progress: Progress | None = None,
+) -> Neighbours:
+    """The ``k`` galaxies of ``features`` that are most like each of ``queries``.
+
+    Args:
+        features: a file of :func:`~tuningfork.insight.embedding.embed`.
+        queries: ids of galaxies in it, which are not their own neighbours, or files of pictures: these are shown to the
+            model that the features are of, with the same views.
+        model: where that model is, if it has moved.
+        method: "exact" looks at every galaxy; "index" takes the approximate one that lies beside the features, and
+            makes it where it is not there or the features have changed; "auto" is exact up to 50,000 galaxies.
+
+    Raises :class:`RecipeError` for k below 1 or a method that is none, :class:`BadCatalog` for an id without features,
+    :class:`BadImage` for a picture that cannot be used, :class:`MissingExtra` where the index's library is missing.
+    """
+    if k < 1:
+        raise RecipeError(f"--k is {k}; ask for 1 neighbour or more")
+    if method not in METHODS:
+        raise RecipeError(f"--method is '{method}'; it may be {', '.join(METHODS)}")
+    embedding = features if isinstance(features, Embedding) else Embedding.open(features)
+    asked = [queries] if isinstance(queries, str | Path) else list(queries)
+    if not asked:
+        raise RecipeError("name a galaxy by its id, or a picture of one, to find what is like it")
+    known = [str(one) for one in asked if str(one) in embedding.row]
+    files = [one for one in asked if str(one) not in embedding.row]
+    for one in files:
+        if not Path(one).is_file():
+            raise BadCatalog(f"'{one}' is neither a galaxy of '{embedding.path}' nor a picture: {embedding.ids[:3]}")
+    vectors, pictures = _seen(embedding, files, model, engine, threads)
+    for one, row in zip(known, _rows(embedding, known), strict=True):
+        vectors[one] = row
+    names = tuple(dict.fromkeys(map(str, asked)))
+    wanted = np.stack([vectors[one] for one in names])
+    told: tuple[str, ...] = ()
+    if method == "auto":
+        method = "exact" if len(embedding) <= EXACT else "index"
+    if method == "exact":
+        found, values = nearest(embedding, wanted, k + 1)
+    else:
+        index, told = open_index(embedding, threads, progress)
+        found, values = _search(index, wanted, min(k + 1, len(embedding)), threads)
+    rows, near = [], np.empty((len(names), min(k, len(embedding) - bool(known))), np.float32)
+    for number, query in enumerate(names):
+        others = [col for col, row in enumerate(found[number]) if embedding.ids[row] != query][: near.shape[1]]
+        rows.append(tuple(embedding.ids[found[number, col]] for col in others))
+        near[number] = values[number, others]
+    return Neighbours(names, tuple(rows), near, method, told, pictures)
+
+
+def _seen(
+    embedding: Embedding, files: Sequence[str | Path], model: str | Path | None, engine: str, threads: int
+) -> tuple[dict[str, Singles], dict[str, NDArray[np.uint8]]]:
+    """The features and the pictures of files, by their names."""
+    vectors, pictures = dict[str, Singles](), dict[str, NDArray[np.uint8]]()
+    seer = embedding.seer(model, engine, threads) if files else None
+    for one in files:
+        assert seer is not None
+        source = open_source(one)
+        if len(source) != 1:
+            raise RecipeError(f"'{one}' holds {len(source)} galaxies; embed it, or give one picture at a time")
+        record = source.record(source.ids[0])
+        try:
+            vectors[str(one)] = seer.features_of(record)
+        except BadImage as bad:
+            raise BadImage(bad.reason, f"'{one}': {bad.detail}") from bad
+        pictures[str(one)] = to_picture(record.cutout())
+    return vectors, pictures
+
+
+def _rows(embedding: Embedding, ids: Sequence[str]) -> Singles:
+    """The features of some galaxies, read block by block."""
+    wanted = embedding.rows_of(ids)
+    found = np.empty((len(wanted), embedding.n_features), np.float32)
+    start = 0
+    for block in embedding.blocks() if len(wanted) else ():
+        here = np.flatnonzero((wanted >= start) & (wanted < start + len(block)))
+        found[here] = block[wanted[here] - start]
+        start += len(block)
+    return found
+
+
+def unit(rows: Singles) -> Singles:
+    """Rows (N, F) of length 1; a row of zeros stays."""
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.where(length > 0, length, 1), np.float32)
+
+
+def nearest(embedding: Embedding, queries: Singles, k: int) -> tuple[NDArray[np.int64], Singles]:
+    """The rows (Q, k) of the galaxies with the largest cosine to queries (Q, F), largest first, and the cosines.
+
+    Every galaxy is looked at, block by block; of equal cosines the earlier row is first. Fewer than k where there are
+    not so many galaxies.
+    """
+    wanted = unit(queries)
+    rows, values = np.zeros((len(wanted), 0), np.int64), np.zeros((len(wanted), 0), np.float32)
+    start = 0
+    for block in embedding.blocks():
+        mine = wanted @ unit(block).T  # (Q, n)
+        values = np.concatenate([values, mine], axis=1)
+        numbers = np.arange(start, start + len(block))
+        rows = np.concatenate([rows, np.broadcast_to(numbers, mine.shape)], axis=1)
+        best = np.argsort(-values, axis=1, kind="stable")[:, :k]
+        rows, values = np.take_along_axis(rows, best, 1), np.take_along_axis(values, best, 1)
+        start += len(block)
+    return rows, values
+
+
+def make_index(n_features: int) -> Any:
+    """An empty index of vectors by the angle between them, kept in float16; raises :class:`MissingExtra`."""
+    try:
+        from usearch.index import Index
+    except ImportError as error:
+        raise MissingExtra("usearch", "insight") from error
+    return Index(
+        ndim=n_features, metric="cos", dtype="f16", connectivity=CONNECTIVITY, expansion_add=ADDING,
+        expansion_search=SEARCHING,
+    )  # fmt: skip
+
+
+def open_index(embedding: Embedding, threads: int = 0, progress: Progress | None = None) -> tuple[Any, tuple[str, ...]]:
+    """The index of an embedding, and notes: that which lies beside it, or a new one, which is written there.
+
+    Its name holds the digest of the features, so that one of other features is never taken for it; such are removed.
+    The file is mapped, not read: what a search does not touch takes no memory. Where it cannot be written, the index
+    is kept in memory alone, with a note.
+    """
+    place = Path(embedding.path)
+    path = place.with_name(f"{place.stem}.{embedding.content[:16]}{INDEX}")
+    index = make_index(embedding.n_features)
+    if path.is_file():
+        try:
+            index.view(str(path))
+            if len(index) == len(embedding):
+                return index, ()
+        except Exception as error:  # the library raises RuntimeError and others for a file that is none of its own
+            broken = f"the index '{path}' could not be read ({error}) and was made anew"
+        else:
+            broken = f"the index '{path}' had {len(index)} of {len(embedding)} galaxies and was made anew"
+        index, notes = make_index(embedding.n_features), [broken]
+    else:
+        notes = []
+    start = 0
+    for block in embedding.blocks():
+        index.add(np.arange(start, start + len(block), dtype=np.uint64), block, threads=threads)
+        start += len(block)
+        if progress is not None:
+            progress(start, len(embedding), "making the index")
+    try:
+        with disk.atomic(path) as part:
+            index.save(str(part))
+        for other in place.parent.glob(f"{place.stem}.*{INDEX}"):
+            if other != path:
+                disk.remove(other)
+    except DiskError as error:
+        notes.append(f"the index is in memory alone: {error}")
+    return index, tuple(notes)
+
+
+def _search(index: Any, queries: Singles, k: int, threads: int) -> tuple[NDArray[np.int64], Singles]:
+    """Rows (Q, k) of the nearest by the index, and their cosines."""
+    found = index.search(queries, k, threads=threads)
+    keys, distances = np.atleast_2d(found.keys), np.atleast_2d(found.distances)
+    return keys.astype(np.int64), (1 - distances).astype(np.float32)
