@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test experiments install format check clean
+.PHONY: demo test experiments models install format check clean
 
 install: $(VENV)/.installed
 
@@ -19,6 +19,11 @@ demo: install
 # The historic experiments, all of them in under an hour on 2 cores; DATA= a folder with your copy of the real galaxies.
 experiments: install
 	$(BIN)/tuningfork reproduce all --size hour --out experiments $(if $(DATA),--data $(DATA))
+
+# The models that are shipped, made again from DATA= your copy of the real galaxies, in OUT=: some hours on 2 cores.
+OUT ?= reference
+models: install
+	$(BIN)/tuningfork reference --data $(or $(DATA),$(error name your copy of the real galaxies: make models DATA=DIR)) --out $(OUT)
 
 test: install  # a process per core, with one thread each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile

@@ -1,4 +1,4 @@
-"""The historic experiments: reproduce."""
+"""What is made again from galaxies: the historic experiments (reproduce), the shipped models (reference)."""
 
 from __future__ import annotations
 
@@ -41,3 +41,26 @@ def reproduce(
         else:
             outcome = run.reproduce(name, out / name, data=data, size=size, changes=changes, progress=progress)
             say(outcome.as_dict(), as_json, outcome.text())
+
+
+@app.command()
+def reference(
+    data: Annotated[Path, typer.Option(help="Folder of your copy of the real galaxies: gz1/, efigi/, gz2_stripe82/.")],
+    out: Annotated[Path, typer.Option(help="Everything is made in it; the models are in its folder shipped.")] = Path(
+        "reference"
+    ),
+    choose: Annotated[
+        list[str] | None, typer.Option("--set", help="Any choice of the recipe: train.train.epochs=20")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make the shipped models again, and measure them; killed and started again, it goes on where it was."""
+    try:
+        from ..workflow.reference import make_models
+    except ModuleNotFoundError as error:
+        raise MissingExtra(str(error.name), "train") from error
+
+    changes = chosen(choose, "train.train.epochs=20")
+    with bar("reference", as_json) as progress:
+        done = make_models(data, out, changes=changes, progress=progress)
+    say(done, as_json, done.text())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,7 @@ def _model(folder: Path) -> dict[str, Any]:
         "input": f"{card.size} px",
         "backbone": card.backbone,
         "parameters": card.parameters,
+        "size": _size(folder),
         "epochs": len(card.history),
         "validation": ", ".join(f"{k} {v:.4g}" for k, v in card.metrics.get("validation", {}).items() if k in _SHOWN),
         **_told(card),
@@ -75,6 +76,7 @@ def _told(card: Card) -> dict[str, Any]:
         "encoder": f"'{card.encoder}', shared" if card.encoder else "",
         "trained on": "; ".join(filter(None, [str(card.training.get("on", "")), counts])),
         "measured": [_figure(entry) for entry in card.measured],
+        "measured by": sorted({str(entry["command"]) for entry in card.measured if entry.get("command")}),
         "fails": list(card.fails),
         "licence": card.licence,
         "citation": card.citation,
@@ -88,7 +90,7 @@ def _figure(entry: dict[str, Any]) -> str:
     bounds = [f"{entry['low']:.4g} to {entry['high']:.4g}"] if "low" in entry else []
     level = [f"{entry['level']:.0%}"] if isinstance(entry.get("level"), float) else []
     inside = f" ({', '.join(bounds + level)})" if bounds else ""
-    said = ("what", "value", "low", "high", "level", "on")
+    said = ("what", "value", "low", "high", "level", "on", "command")
     more = "".join(f"; {key} {value}" for key, value in entry.items() if key not in said)
     return f"{entry['what']} {entry['value']:.4g}{inside} on {entry['on']}{more}"
 
@@ -105,6 +107,7 @@ def _encoder(folder: Path) -> dict[str, Any]:
         "backbone": encoder.backbone,
         "features": encoder.n_features,
         "parameters": encoder.parameters,
+        "size": _size(folder),
         "digest": encoder.digest,
     }
 
@@ -231,14 +234,24 @@ def _row(folder: Path) -> dict[str, Any]:
     return {key: one[key] for key in ("name", "head", "bands", "input", "backbone", "path")}
 
 
-def list_shipped() -> list[dict[str, Any]]:
-    """The models inside the package, by the name that ``--model`` takes, as a line each, with their first figure."""
+def list_shipped(folders: Mapping[str, Path] | None = None) -> list[dict[str, Any]]:
+    """Models by name, by default those inside the package, as a line each: answers, input, size, their first figure.
+
+    "size" is of the model's own folder; the encoder that it shares has a folder and a size of its own (:func:`info`).
+    """
     rows = []
-    for name, folder in shipped_models().items():
+    for name, folder in (shipped_models() if folders is None else folders).items():
         row = {key: value for key, value in _row(folder).items() if key != "path"} | {"name": name}
-        card = None if "broken" in row else Card.load(folder)
-        rows.append(row | ({"measured": _figure(card.measured[0])} if card is not None and card.measured else {}))
+        if "broken" not in row:
+            card = Card.load(folder)
+            row["answers"], row["size"] = _listed(card.names, 5), _size(folder)
+            row |= {"measured": _figure(card.measured[0])} if card.measured else {}
+        rows.append(row)
     return rows
+
+
+def _size(folder: Path) -> str:
+    return f"{sum(path.stat().st_size for path in folder.iterdir() if path.is_file()) / 1e6:.1f} MB"
 
 
 def list_backbones() -> list[dict[str, Any]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +14,22 @@ import numpy as np
 from .. import disk
 from .. import recipe as recipes
 from ..data.split import PARTS
+from ..errors import RecipeError, Stopped
+from ..evaluate.bootstrap import LEVEL
 from ..evaluate.judge import Judgement, evaluate
-from ..galaxy.catalog import Catalog
 from ..galaxy.union import Union
+from ..model.card import CARD, Card
+from ..model.share import ship
 from ..predict.predict import predict
 from ..train.choices import TrainRecipe
-from ..train.finish import TrainSummary
 from .experiments.choices import Sky
+from .release import HEADS, Release, Told, accompany, release, settle, told_of
 from .samples import gather_samples
 from .training import train
 
 Progress = Callable[[int, int, str], None]
 RECIPE = Path(__file__).resolve().parents[1] / "model" / "reference.toml"
+SHIPPED = "shipped"
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,18 @@ class ReferenceRecipe:
     bootstrap: int = 1000
 
 
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """What models are measured with: the galaxies, the models by name, and where pages may be written."""
+
+    data: Path  # the user's folder
+    union: Union  # of all samples
+    models: Mapping[str, Path]
+    out: Path
+    recipe: ReferenceRecipe
+    progress: Progress | None = None
+
+
 def make_models(
     data: str | Path,
     out: str | Path,
@@ -44,31 +62,107 @@ def make_models(
     recipe: str | Path | ReferenceRecipe = RECIPE,
     changes: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
-) -> tuple[TrainSummary, dict[str, Judgement]]:
-    """Train the reference models on the galaxies of ``data`` in the folder ``out``, and judge them on its test parts.
+) -> Release:
+    """Make the models that are shipped from the galaxies of ``data`` in the folder ``out``; the set is ``out``/shipped.
 
-    The same call goes on where a killed one was. Raises what :func:`gather_samples` and training raise.
+    The samples are gathered, one run learns all labels, its models are calibrated, written as a set that shares an
+    encoder, measured on galaxies that taught nothing, and what was measured goes to their cards; ``out``/NAME.html are
+    reports. The same call goes on where a killed one was, and does nothing twice. Raises :class:`RecipeError` where
+    nothing that is shipped was learnt or the set is too large, :class:`~tuningfork.errors.Stopped` where training was
+    stopped, and what :func:`gather_samples` and training raise.
     """
     chosen = recipe if isinstance(recipe, ReferenceRecipe) else recipes.load(ReferenceRecipe, recipe)
     chosen = recipes.replace(chosen, dict(changes or {}))
     folder = disk.make_folder(out)
     union = gather_samples(Path(data), folder / "samples", chosen.sky, chosen.lenses, progress)
     summary = train(union, folder / "run", recipe=chosen.train, progress=progress)
-    judged = {name: _judge(union, name, folder, chosen, progress) for name in JUDGED}
-    return summary, judged
+    if summary.stopped:
+        raise Stopped(f"training was stopped after {summary.epochs} epochs; the same command goes on in '{out}'")
+    trained = {name: folder / "run" / "models" / name for name in HEADS}
+    trained = {name: place for name, place in trained.items() if (place / CARD).is_file()}
+    if not trained:
+        raise RecipeError(f"no part of the labels is called {', '.join(HEADS)}: none of the models would be shipped")
+    shelf = folder / SHIPPED
+    shipped = {name: shelf / name for name in trained}
+    asked = json.dumps(recipes.to_mapping(chosen), sort_keys=True)
+    key = disk.sha256((asked + "".join(Card.load(one).digest for one in trained.values())).encode())
+    _once(folder / "shipped.json", key, partial(_ship, Bench(Path(data), union, trained, folder, chosen, progress)))
+    bench = Bench(Path(data), union, shipped, folder, chosen, progress)
+    found = [_once(folder / f"{measure.__name__}.json", key, partial(measure, bench)) for measure in MEASURES]
+    for name, place in shipped.items():
+        settle(place, _joined([one.get(name, {}) for one in found]))
+    return release(shelf, shipped, summary.notes)
 
 
-JUDGED = {"gz1": "gz1", "efigi": "efigi", "gz2": "stripe82"}  # model -> the sample whose test part judges it
+def _ship(bench: Bench) -> dict[str, str]:
+    """Write the set of calibrated models, what lies beside them, and return their digests."""
+    assert bench.union.catalog is not None
+    shelf, start = bench.out / SHIPPED, Path(bench.recipe.train.model.pretrained).name  # a file's place is of no use
+    told = told_of(bench.models, bench.union.catalog, bench.recipe.train.labels, start or "random weights")
+    calibrated, strangeness = CALIBRATE(bench)
+    tell = {name: {**told[name], **calibrated.get(name, {})} for name in bench.models}
+    cards = ship(bench.models, shelf, tell=tell, strangeness=strangeness)
+    accompany(shelf, bench.union.catalog, recipes.replace(bench.recipe, {"train.model.pretrained": start}))
+    return {name: card.digest for name, card in cards.items()}
 
 
-def _judge(union: Union, name: str, out: Path, recipe: ReferenceRecipe, progress: Progress | None) -> Judgement:
-    """Judge one model on the test part of its sample, with the report ``out``/NAME.html."""
-    assert union.catalog is not None
-    sample = JUDGED[name]
-    catalog = union.catalog
-    here = (np.asarray(catalog["sample"]) == sample) & (np.asarray(catalog["part"]) == PARTS[2])
+def _once(path: Path, key: str, work: Callable[[], Any]) -> Any:
+    """What a stage gave, as JSON holds it: read from ``path`` where it was kept there under the same ``key``."""
+    if path.exists() and (kept := disk.read_json(path))["key"] == key:
+        return kept["result"]
+    result = work()
+    disk.write_json(path, {"key": key, "result": result})
+    return result
+
+
+def _joined(told: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """The figures and the sentences of several measurements of one model, one after the other."""
+    return {entry: [one for each in told for one in each.get(entry, ())] for entry in ("measured", "fails")}
+
+
+def uncalibrated(bench: Bench) -> tuple[Told, None]:
+    """No calibration: the answers are those of the networks, and no encoder knows what is strange to it."""
+    return {}, None
+
+
+def judged(bench: Bench) -> Told:
+    """Judge each model on its sample, with the report ``out``/NAME.html; figures of those with classes.
+
+    A model whose sample has no galaxy in the part that judges it has none.
+    """
+    return {name: told for name in bench.models if (told := _judge(bench, name))}
+
+
+CALIBRATE: Callable[[Bench], tuple[Told, Mapping[str, Any] | None]] = uncalibrated
+MEASURES: tuple[Callable[[Bench], Told], ...] = (judged,)  # figures stand on cards in this order
+
+
+def _judge(bench: Bench, name: str) -> dict[str, Any]:
+    catalog, (sample, part) = bench.union.catalog, HEADS[name].judges
+    assert catalog is not None
+    here = (np.asarray(catalog["sample"]) == sample) & (np.asarray(catalog["part"]) == part)
     ids = [one for one, judges in zip(catalog.ids, here.tolist(), strict=True) if judges]
-    path = out / f"{name}.parquet"
-    predict(union, out / "run" / "models" / name, path, ids=ids, part="test", views=recipe.views, progress=progress)
-    truth: Catalog = catalog.select(ids)
-    return evaluate(path, truth, out / f"{name}.html", images=union, bootstrap=recipe.bootstrap, progress=progress)
+    if not ids:
+        return {}
+    path, recipe, say = bench.out / f"{name}.parquet", bench.recipe, bench.progress
+    predict(bench.union, bench.models[name], path, ids=ids, part=part, views=recipe.views, progress=say)
+    page = bench.out / f"{name}.html"
+    found = evaluate(
+        path, catalog.select(ids), page, images=bench.union, bootstrap=recipe.bootstrap, progress=say,
+    )  # fmt: skip
+    on = f"the {part} part of {sample}{' (simulated)' if part != PARTS[2] else ''}"
+    return {"measured": _figures(found, on)}
+
+
+def _figures(found: Judgement, on: str) -> list[dict[str, Any]]:
+    """Accuracy and balanced accuracy of a head of classes, as a card holds them."""
+    rows = []
+    for key in ("accuracy", "balanced_accuracy"):
+        value = found.numbers.get("metrics", {}).get(key)
+        if isinstance(value, Mapping) and value["value"] is not None:
+            row = {"what": key.replace("_", " "), "on": on, "value": value["value"]}
+            if value["low"] is not None and value["high"] is not None:
+                row |= {"low": min(value["low"], value["value"]), "high": max(value["high"], value["value"])}
+                row["level"] = LEVEL
+            rows.append(row | {"galaxies": found.n_judged})
+    return rows
