@@ -53,7 +53,9 @@ def test_strength_zero_repeats_predict_exactly_and_more_moves_the_answers(sky: P
     assert [one.id for one in found.rejected] == ["g07"]
     np.testing.assert_array_equal(found.answers[0], votes.values[votes.done])
     assert found.moved[0] == 0 and found.kept[0] == 1
-    assert (found.moved[1:] > 0).all() and found.moved[-1] > found.moved[1]
+    assert (found.moved[1:] > 0).all()
+    if kind in ("colour", "brightness", "zoom", "blur", "noise"):  # a quarter turn is as good as an eighth
+        assert found.moved[-1] > found.moved[1]
     np.testing.assert_allclose(found.answers.sum(axis=2), 1, atol=1e-5)
 
 

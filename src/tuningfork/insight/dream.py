@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import matplotlib
@@ -18,7 +18,8 @@ from ..errors import RecipeError
 from ..evaluate.plots import _STYLE as STYLE
 from ..model.net import GalaxyNet
 from ..model.weights import answer
-from .target import Target, check_pictures, check_targets, excitation, excitations, layer_outputs
+from .layers import Layer, still
+from .objective import Objective, check_objectives, check_pictures, excitation, excitations, layer_outputs
 from .visualise import Pictures, Woken, show
 
 _LARGEST = 2048  # px, side of a dream
@@ -26,13 +27,13 @@ _LARGEST = 2048  # px, side of a dream
 
 @dataclass(frozen=True, eq=False)
 class Dream:
-    """A galaxy uint8 (bands, size, size), what became of it, and how much both excite the targets (T).
+    """A galaxy uint8 (bands, size, size), what became of it, and how much both excite the objectives (T).
 
     ``picture`` uint8 (bands, L, L) is as large as the last octave; ``small`` the same at the network's size, by which
     ``after`` (T,) and ``answers_after`` (K,) are measured; ``before`` and ``answers_before`` are the galaxy's.
     """
 
-    targets: tuple[Target, ...]
+    objectives: tuple[Objective, ...]
     bands: tuple[str, ...]
     names: tuple[str, ...]
     galaxy: Pictures
@@ -44,7 +45,7 @@ class Dream:
     answers_after: NDArray[np.float32]
 
     def figure(self) -> Figure:
-        """The galaxy beside its dream, each with the answer that it gets most of and how it excites the targets."""
+        """The galaxy beside its dream, each with the answer that it gets most of and how it excites the objectives."""
         with matplotlib.rc_context(STYLE):
             figure = Figure(figsize=(7.6, 4.4), layout="constrained")
             sides = (
@@ -55,7 +56,9 @@ class Dream:
                 show(axes, picture, self.bands)
                 top = int(answers.argmax())
                 lines = [f"{what}: {self.names[top]} {answers[top]:.3g}"]
-                lines += [f"{target}: {value:.3g}" for target, value in zip(self.targets, values, strict=True)][:4]
+                lines += [
+                    f"{objective}: {value:.3g}" for objective, value in zip(self.objectives, values, strict=True)
+                ][:4]
                 axes.set_title("\n".join(lines), fontsize=8)
         return figure
 
@@ -63,7 +66,7 @@ class Dream:
 def dream(
     net: GalaxyNet,
     galaxy: Pictures,
-    targets: Sequence[Target],
+    objectives: Sequence[Objective],
     *,
     octaves: int = 3,
     scale: float = 1.4,
@@ -74,51 +77,53 @@ def dream(
     """The deep dream of ``galaxy``, uint8 (bands, size, size) as the network sees it.
 
     Gradient ascent on the pixels x in 0..1 (Mordvintsev, Olah & Tyka 2015, "Inceptionism"): x + rate mean_t(g_t /
-    mean|g_t|), cut to 0..1, with g_t the gradient of the excitation of target t, so that each pulls alike. ``steps``
+    mean|g_t|), cut to 0..1, with g_t the gradient of the excitation of objective t, so that each pulls alike. ``steps``
     of these at the network's size, then at ``scale`` times the size, and so on for ``octaves``, the picture enlarged
     in between: large shapes first, then ever finer ones in them. A picture larger than the network's input is seen in
     tiles of that size, cut at other places in each step (it is rolled by a random shift), which works for networks
     with dense layers too, and leaves no seams.
 
-    Deterministic by ``seed``. Raises what :func:`~tuningfork.insight.target.check_targets` raises, and
+    Deterministic by ``seed``. Raises what :func:`~tuningfork.insight.objective.check_objectives` raises, and
     :class:`RecipeError` for a galaxy of another shape, and for octaves that end above 2048 px or are fewer than one.
     """
     check_pictures(net, galaxy[None])
-    check_targets(net, targets)
+    layers = check_objectives(net, objectives)
     largest = round(net.size * scale ** (octaves - 1)) if octaves >= 1 and scale >= 1 else 0
     if not 0 < largest <= _LARGEST or steps < 1 or not rate > 0:
         raise RecipeError(
             f"{octaves} octaves of {steps} steps at scale {scale} and rate {rate} from {net.size} px: at least 1 "
             f"octave and step, a scale of 1 or more, a rate above 0 and at most {_LARGEST} px in the end"
         )
-    net.eval()
     generator = torch.Generator().manual_seed(seed)
     x = torch.from_numpy(np.ascontiguousarray(galaxy)).float()[None] / 255  # (1, C, S, S)
-    for octave in range(octaves):
-        side = round(net.size * scale**octave)
-        if side != x.shape[-1]:
-            x = F.interpolate(x, (side, side), mode="bicubic", align_corners=False).clamp(0, 1)
-        for _ in range(steps):
-            x = (x + rate * _gradient(net, x, targets, generator)).clamp(0, 1)
+    with still(net):
+        for octave in range(octaves):
+            side = round(net.size * scale**octave)
+            if side != x.shape[-1]:
+                x = F.interpolate(x, (side, side), mode="bicubic", align_corners=False).clamp(0, 1)
+            for _ in range(steps):
+                x = (x + rate * _gradient(net, x, objectives, layers, generator)).clamp(0, 1)
     picture = (x[0] * 255).round().to(torch.uint8).numpy()
     less = F.interpolate(x, (net.size, net.size), mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
     small = (less[0] * 255).round().to(torch.uint8).numpy() if octaves > 1 else picture
     both = np.stack([galaxy, small])
-    values, answers = excitations(net, both, targets), answer(net, both)
-    told = (tuple(targets), net.bands, net.head.names, galaxy, picture, small)
+    values, answers = excitations(net, both, objectives), answer(net, both)
+    told = (tuple(objectives), net.bands, net.head.names, galaxy, picture, small)
     return Dream(*told, values[0], values[1], answers[0], answers[1])
 
 
-def _gradient(net: GalaxyNet, x: Tensor, targets: Sequence[Target], generator: torch.Generator) -> Tensor:
-    """The mean of the targets' gradients at a picture (1, C, L, L), each of a mean size of 1."""
+def _gradient(
+    net: GalaxyNet, x: Tensor, objectives: Sequence[Objective], layers: Mapping[str, Layer], generator: torch.Generator
+) -> Tensor:
+    """The mean of the objectives' gradients at a picture (1, C, L, L), each of a mean size of 1."""
     side, size = x.shape[-1], net.size
     shift = torch.randint(side, (2,), generator=generator).tolist() if side > size else [0, 0]
     rolled = x.roll(shift, (2, 3)).requires_grad_()
     starts = np.linspace(0, side - size, -(-side // size)).round().astype(int).tolist()
     tiles = [rolled[:, :, a : a + size, b : b + size] for a, b in itertools.product(starts, starts)]
     with Woken(True):
-        outputs = layer_outputs(net, torch.cat(tiles), targets)
-        found = [excitation(net, outputs, target).sum() for target in targets]
+        outputs = layer_outputs(net, torch.cat(tiles), layers)
+        found = [excitation(net, outputs, objective).sum() for objective in objectives]
     total = torch.zeros_like(x)
     for value in found:
         (gradient,) = torch.autograd.grad(value, [rolled], retain_graph=True)

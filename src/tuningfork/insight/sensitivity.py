@@ -11,12 +11,9 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from .. import recipe
 from ..baseline.pixels import Rows, render_rows, settled
-from ..data.colour import principal_axes, recoloured
-from ..data.split import uniform
 from ..errors import BadCatalog, LabelError, RecipeError
 from ..evaluate.bootstrap import Estimate, Floats, estimate, ratio
 from ..evaluate.plots import _STYLE as STYLE
@@ -28,58 +25,12 @@ from ..galaxy.records import Source
 from ..galaxy.source import open_source
 from ..model.card import Card, find_model
 from ..predict.engine import open_engine
+from .perturbation import PERTURBATIONS, Perturbation, normal
+
+__all__ = ["PERTURBATIONS", "Perturbation", "Sensitivity", "normal", "sensitivity", "sensitivity_figure", "share_right"]
 
 Progress = Callable[[int, int, str], None]
-Pictures = NDArray[np.uint8]
-Change = Callable[[Pictures, slice, float], Pictures]
 BATCH = 64  # galaxies per call of the network, as predict's: another number would change the last bits of the answers
-
-
-@dataclass(frozen=True)
-class Perturbation:
-    """One way to perturb galaxies.
-
-    ``strength`` says what the number means; ``steps`` are its usual values, from nothing up. ``prepare`` looks at all
-    pictures uint8 (N, bands, S, S) and their ids, and gives a function of (some of the pictures, which rows of all they
-    are, the strength) to pictures of the same shape, which leaves them as they are, bit for bit, at strength 0.
-    """
-
-    strength: str
-    steps: tuple[float, ...]
-    prepare: Callable[[Pictures, Sequence[str]], Change]
-
-
-def normal(ids: Sequence[str], purpose: str) -> Floats:
-    """A number of the standard normal distribution per id, (N,), by a hash of ``purpose`` and the id.
-
-    It depends neither on the order nor on what other ids there are; ``purpose`` keeps it apart from the hashes by
-    which galaxies are split or labels drawn.
-    """
-    chance = uniform([f"{purpose}:{one}" for one in ids], 0)
-    return np.asarray(ndtri(np.clip(chance, 1e-12, 1 - 1e-12)), np.float64)
-
-
-def _colour(images: Pictures, ids: Sequence[str]) -> Change:
-    axis, drawn = principal_axes(images)[-1], normal(ids, "colour")
-    return lambda some, rows, strength: recoloured(some, axis, strength * drawn[rows])
-
-
-def _brightness(images: Pictures, ids: Sequence[str]) -> Change:
-    def change(some: Pictures, rows: slice, strength: float) -> Pictures:
-        return np.rint(np.clip(some * np.float32(1 + strength), 0, 255)).astype(np.uint8)
-
-    return change
-
-
-# "colour" adds to every pixel of a galaxy alpha z sqrt(lambda) p, with z of its own (standard normal), lambda and p the
-# largest eigenvalue and its vector of the covariance of these galaxies' bands, alpha the strength (Krizhevsky et al.
-# 2012; Dieleman, Willett & Dambre 2015, who trained with alpha = 0.5). "brightness" multiplies by 1 + strength.
-PERTURBATIONS: dict[str, Perturbation] = {
-    "colour": Perturbation(
-        "colour shift, standard deviations along the principal axis of the bands", (0.0, 0.5, 1.0, 1.5, 2.0), _colour
-    ),
-    "brightness": Perturbation("brightness added, share of the pixel's own", (0.0, 0.25, 0.5, 0.75, 1.0), _brightness),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,18 +140,20 @@ def sensitivity(
         near = recipe.nearest(kind, list(PERTURBATIONS))
         raise RecipeError(f"there is no perturbation '{kind}'{near}; there are {', '.join(PERTURBATIONS)}")
     perturbation = PERTURBATIONS[kind]
-    strengths = perturbation.steps if steps is None else tuple(float(one) for one in steps)
-    if not strengths or not np.isfinite(strengths).all():
-        raise RecipeError(f"steps are {strengths}; they are numbers, one or more, such as {perturbation.steps}")
     source = open_source(source) if isinstance(source, str | Path) else source
     folder = find_model(model)
-    card, machine = Card.load(folder), open_engine(folder, engine, threads)
+    card = Card.load(folder)
+    usual = perturbation.steps or tuple(float(k) for k in range(len(card.bands) + 1))
+    strengths = usual if steps is None else tuple(float(one) for one in steps)
+    if not strengths or not np.isfinite(strengths).all():
+        raise RecipeError(f"steps are {strengths}; they are numbers, one or more, such as {usual}")
+    machine = open_engine(folder, engine, threads)
     wanted = list(source.ids if ids is None else ids)
     display = settled(source, recipe.from_mapping(Display, card.display), wanted)
     rows = render_rows(source, wanted, display, threads=threads, progress=progress)
     if not rows.ids:
         raise BadCatalog(f"none of {len(wanted)} galaxies of '{source.path}' can be used: {rows.rejected[:3]}")
-    change = perturbation.prepare(rows.pixels, rows.ids)
+    change = perturbation.prepare(rows.pixels, rows.ids, display)
     answers = np.empty((len(strengths), len(rows.ids), len(card.names)), np.float32)
     for part in _batches(rows):
         for number, strength in enumerate(strengths):

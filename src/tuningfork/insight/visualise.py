@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +22,11 @@ from ..evaluate.plots import _STYLE as STYLE
 from ..galaxy.cutout import Cutout
 from ..galaxy.display import to_picture
 from ..model.net import GalaxyNet
-from .target import Target, check_pictures, check_targets, excitation, excitations, layer_outputs
+from .layers import Layer, still
+from .objective import Objective, check_objectives, check_pictures, excitation, excitations, layer_outputs
 
 Pictures = NDArray[np.uint8]
-_TOGETHER = 16  # targets optimised in one batch
+_TOGETHER = 16  # pictures found in one batch
 _OPEN = 16  # first steps in which a rectifier lets gradients pass that would wake it, as Lucid does
 _LEAST = 0.01  # the shortest colour axis, in lengths of the longest: grey pictures have but one
 
@@ -74,13 +75,13 @@ class Colour:
 
 @dataclass(frozen=True, eq=False)
 class Visualisation:
-    """Pictures uint8 (T, bands, size, size) that excite ``targets`` (T) most, as found from noise.
+    """Pictures uint8 (T, bands, size, size) that excite ``objectives`` (T) most, as found from noise.
 
     ``values`` (T,) say how much, and ``galaxies`` (T, N) how much each galaxy compared with does, both as
-    :func:`~tuningfork.insight.target.excitations`.
+    :func:`~tuningfork.insight.objective.excitations`.
     """
 
-    targets: tuple[Target, ...]
+    objectives: tuple[Objective, ...]
     bands: tuple[str, ...]
     pictures: Pictures
     values: NDArray[np.float32]
@@ -88,30 +89,30 @@ class Visualisation:
 
     @property
     def share_below(self) -> NDArray[np.float64]:
-        """The share of the galaxies that excite each target less than its picture does, (T,)."""
+        """The share of the galaxies that excite each objective less than its picture does, (T,)."""
         return np.asarray((self.galaxies < self.values[:, None]).mean(axis=1), np.float64)
 
     def figure(self, columns: int = 6) -> Figure:
-        """The pictures in rows of ``columns``, each under its target's name, with its value and the galaxies'."""
-        rows = -(-len(self.targets) // columns)
+        """The pictures in rows of ``columns``, each under its objective's name, with its value and the galaxies'."""
+        rows = -(-len(self.objectives) // columns)
         with matplotlib.rc_context(STYLE):
-            wide = min(columns, len(self.targets))
+            wide = min(columns, len(self.objectives))
             figure = Figure(figsize=(1.9 * wide, 2.35 * rows), layout="constrained")
             grid = figure.subplots(rows, wide, squeeze=False).ravel()
             for axes in grid:
                 axes.set_axis_off()
-            for axes, target, picture, value, others in zip(
-                grid, self.targets, self.pictures, self.values, self.galaxies, strict=False
+            for axes, objective, picture, value, others in zip(
+                grid, self.objectives, self.pictures, self.values, self.galaxies, strict=False
             ):
                 show(axes, picture, self.bands)
-                told = f"{target}\n{value:.3g}; galaxies {np.median(others):.3g}, at most {others.max():.3g}"
+                told = f"{objective}\n{value:.3g}; galaxies {np.median(others):.3g}, at most {others.max():.3g}"
                 axes.set_title(told, fontsize=6.5)
         return figure
 
 
 def visualise(
     net: GalaxyNet,
-    targets: Sequence[Target],
+    objectives: Sequence[Objective],
     galaxies: Pictures,
     *,
     steps: int = 128,
@@ -120,7 +121,7 @@ def visualise(
     robust: bool = True,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Visualisation:
-    """The pictures that excite ``targets`` most, each found from noise by ``steps`` of Adam at ``rate``.
+    """The pictures that excite ``objectives`` most, each found from noise by ``steps`` of Adam at ``rate``.
 
     After Olah, Mordvintsev & Schubert 2017 ("Feature Visualization", Distill, doi:10.23915/distill.00007): the picture
     is the inverse Fourier transform of the numbers that are learnt, each frequency divided by itself, so that all have
@@ -129,46 +130,54 @@ def visualise(
     10%, mirrored where that passes the edge: what only works at one exact position is left out.
 
     Args:
-        net: any network; it is put into evaluation mode. ``targets``: all begin at one noise and are moved alike, so
+        net: any network, seen without dropout. ``objectives``: all begin at one noise and are moved alike, so
             that a picture does not depend on what else is asked for.
         galaxies: uint8 (N, bands, size, size) as the network sees them, whose colours and excitations are taken.
 
-    Deterministic by ``seed`` on one machine. Raises what :func:`~tuningfork.insight.target.check_targets` raises, and
-    :class:`RecipeError` for galaxies of another shape or a number of steps below 1.
+    Deterministic by ``seed`` on one machine. Raises what
+    :func:`~tuningfork.insight.objective.check_objectives` raises, and :class:`RecipeError` for galaxies of another
+    shape or a number of steps below 1.
     """
     check_pictures(net, galaxies)
     if steps < 1 or not rate > 0:
         raise RecipeError(f"steps is {steps} and rate {rate}; a picture is found in at least 1 step of a rate above 0")
-    net.eval()
-    others = excitations(net, galaxies, targets).T
+    others = excitations(net, galaxies, objectives).T
+    layers = check_objectives(net, objectives)
     colour, pictures = Colour.measured(galaxies), []
-    for start in range(0, len(targets), _TOGETHER):
-        some = targets[start : start + _TOGETHER]
-        spectrum = _ascended(net, some, colour, steps, rate, seed, robust)
+    for start in range(0, len(objectives), _TOGETHER):
+        some = objectives[start : start + _TOGETHER]
+        with still(net):
+            spectrum = _ascended(net, some, layers, colour, steps, rate, seed, robust)
         pictures.append(_eight_bits(colour.pixels(spectrum)))
         if progress is not None:
-            progress(start + len(some), len(targets), "visualised")
+            progress(start + len(some), len(objectives), "visualised")
     found = np.concatenate(pictures)
-    values = excitations(net, found, targets)[range(len(targets)), range(len(targets))]
-    return Visualisation(tuple(targets), net.bands, found, values, others)
+    values = excitations(net, found, objectives)[range(len(objectives)), range(len(objectives))]
+    return Visualisation(tuple(objectives), net.bands, found, values, others)
 
 
 def _ascended(
-    net: GalaxyNet, targets: Sequence[Target], colour: Colour, steps: int, rate: float, seed: int, robust: bool
+    net: GalaxyNet,
+    objectives: Sequence[Objective],
+    layers: Mapping[str, Layer],
+    colour: Colour,
+    steps: int,
+    rate: float,
+    seed: int,
+    robust: bool,
 ) -> Tensor:
     """Coordinates (T, C, S, S) of the pictures after all steps."""
-    check_targets(net, targets)
     generator, size = torch.Generator().manual_seed(seed), net.size
     start = torch.randn(1, len(net.bands), size, size // 2 + 1, 2, generator=generator) * 0.01
-    learnt = start.repeat(len(targets), 1, 1, 1, 1).requires_grad_()  # (T, C, S, S // 2 + 1, 2)
+    learnt = start.repeat(len(objectives), 1, 1, 1, 1).requires_grad_()  # (T, C, S, S // 2 + 1, 2)
     adam = torch.optim.Adam([learnt], lr=rate)
     for step in range(steps):
         x = colour.pixels(from_spectrum(learnt, size))
         if robust:
             x = _moved(x, generator)
         with Woken(step < _OPEN):
-            outputs = layer_outputs(net, x, targets)
-        found = torch.stack([excitation(net, outputs, target)[row] for row, target in enumerate(targets)])
+            outputs = layer_outputs(net, x, layers)
+        found = torch.stack([excitation(net, outputs, objective)[row] for row, objective in enumerate(objectives)])
         (gradient,) = torch.autograd.grad(found.sum(), [learnt])
         learnt.grad = -gradient  # Adam goes down
         adam.step()
@@ -223,8 +232,8 @@ class Woken(TorchFunctionMode):
             return _Wake.apply(args[0], math.inf)
         if self.on and func is F.relu6:
             return _Wake.apply(args[0], 6.0)
-        if self.on and func is F.hardtanh and (args[1:3] or (kwargs.get("min_val"),))[0] == 0:
-            return _Wake.apply(args[0], float(args[2]))
+        if self.on and func is F.hardtanh and kwargs.get("min_val") == 0:  # torch passes all but the input by name
+            return _Wake.apply(args[0], float(kwargs["max_val"]))
         return func(*args, **kwargs)
 
 

@@ -1,0 +1,166 @@
+"""Dreams, visualisations and building blocks: they excite what they shall, stay pictures, and repeat themselves."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tuningfork.baseline.pixels import render_rows
+from tuningfork.errors import RecipeError
+from tuningfork.galaxy.display import Display
+from tuningfork.galaxy.source import open_source
+from tuningfork.insight.blocks import building_blocks, contributions
+from tuningfork.insight.dream import dream
+from tuningfork.insight.objective import Objective, excitations
+from tuningfork.insight.visualise import Colour, Woken, visualise
+from tuningfork.model.head import ClassesHead
+from tuningfork.model.net import GalaxyNet
+
+SIZE, BANDS = 32, ("red", "green", "blue")
+
+
+def a_net(backbone: str = "s4_resnet", size: int = SIZE) -> GalaxyNet:
+    torch.manual_seed(0)
+    return GalaxyNet(backbone, ClassesHead(["a", "b", "c"]), BANDS, size, mean=[0.2] * 3, std=[0.2] * 3).eval()
+
+
+@pytest.fixture(scope="module")
+def galaxies() -> np.ndarray:
+    """A thousand drawn discs of all inclinations and angles, reddish to bluish, on a noisy sky."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2
+    angle, ratio, scale = rng.uniform(0, np.pi, 1000), rng.uniform(0.2, 1, 1000), rng.uniform(2, 5, 1000)
+    cos, sin = np.cos(angle)[:, None, None], np.sin(angle)[:, None, None]
+    radius = np.hypot(x * cos + y * sin, (y * cos - x * sin) / ratio[:, None, None]) / scale[:, None, None]
+    tint = 1 + rng.normal(0, 0.15, (1000, 1)) * [1, 0, -1]
+    light = 180 * np.exp(-radius)[:, None] * tint[:, :, None, None] + rng.normal(20, 4, (1000, 3, SIZE, SIZE))
+    return np.rint(light.clip(0, 255)).astype(np.uint8)
+
+
+UNIT, ANSWER = Objective("blocks.3", 5), Objective(answer="b")
+
+
+def test_a_dream_excites_more_than_a_thousand_galaxies_do_and_is_a_picture(galaxies: np.ndarray) -> None:
+    net = a_net()
+    for objective in (UNIT, ANSWER):
+        found = dream(net, galaxies[3], [objective], octaves=2, steps=12)
+        others = excitations(net, galaxies, [objective])[:, 0]
+        assert found.before[0] == pytest.approx(others[3], rel=1e-4)
+        assert found.after[0] > np.quantile(others, 0.999)
+        assert found.picture.dtype == np.uint8 and found.picture.shape == (3, 45, 45)  # 1.4 times 32
+        assert found.small.shape == galaxies[3].shape
+        assert found.after[0] == pytest.approx(excitations(net, found.small[None], [objective])[0, 0], rel=1e-4)
+    assert found.answers_after[1] > found.answers_before[1]
+
+
+def test_a_dream_repeats_itself_and_leaves_the_network_as_it_was(galaxies: np.ndarray) -> None:
+    net = a_net().train()
+    first, again, other = (dream(net, galaxies[3], [UNIT], octaves=2, steps=3, seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first.picture, again.picture)
+    assert (first.picture != other.picture).any()
+    assert net.training and all(weight.requires_grad and weight.grad is None for weight in net.parameters())
+    assert not any(module._forward_hooks for module in net.modules())
+
+
+@pytest.mark.parametrize("backbone", ["s2_cnn", "resnet18", "mobilenetv4_small", "convnext_pico", "efficientnet_lite0"])
+def test_every_kind_of_network_dreams_of_a_layer(backbone: str, galaxies: np.ndarray) -> None:
+    net = a_net(backbone)
+    layer = {"s2_cnn": "conv3", "resnet18": "layer2", "convnext_pico": "stages.1"}.get(backbone, "blocks.2")
+    found = dream(net, galaxies[3], [Objective(layer)], octaves=2, steps=3)
+    assert found.after[0] > found.before[0] >= 0
+
+
+def test_visualisations_excite_more_than_galaxies_and_do_not_depend_on_their_company(galaxies: np.ndarray) -> None:
+    net = a_net()
+    both = visualise(net, [UNIT, ANSWER], galaxies, steps=30)
+    assert (both.values > np.quantile(both.galaxies, 0.999, axis=1)).all() and (both.share_below > 0.999).all()
+    assert both.pictures.dtype == np.uint8 and both.pictures.shape == (2, 3, SIZE, SIZE)
+    short = visualise(net, [UNIT, ANSWER], galaxies[:50], steps=4)
+    alone = visualise(net, [ANSWER], galaxies[:50], steps=4)
+    # another batch sums in another order: Adam's first steps turn on the sign of tiny gradients, rarely
+    assert np.abs(short.pictures[1].astype(int) - alone.pictures[0]).mean() < 0.5
+    np.testing.assert_array_equal(visualise(net, [ANSWER], galaxies[:50], steps=4).pictures, alone.pictures)
+    assert (visualise(net, [ANSWER], galaxies[:50], steps=4, seed=1).pictures != alone.pictures).any()
+
+
+def test_colours_are_decorrelated_and_come_back(galaxies: np.ndarray) -> None:
+    colour = Colour.measured(galaxies)
+    z = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x = colour.pixels(z)
+    assert x.min() > 0 and x.max() < 1
+    torch.testing.assert_close(colour.coordinates(x), z, rtol=1e-8, atol=1e-8)
+    faint = colour.pixels(torch.randn(1, 3, 400, 400, generator=torch.Generator().manual_seed(1)) * 0.01)
+    spread = np.cov(faint[0].flatten(1).numpy()) / 0.01**2
+    truth = np.cov(np.moveaxis(galaxies, 1, 0).reshape(3, -1) / 255)
+    np.testing.assert_allclose(spread, truth, rtol=0.03)  # of small z, to first order; 160,000 draws: 0.4%
+    grey = Colour.measured(np.repeat(galaxies[:, :1], 3, axis=1))  # one axis only has contrast
+    torch.testing.assert_close(grey.coordinates(grey.pixels(z)), z, rtol=1e-6, atol=1e-6)
+
+
+def test_a_sleeping_rectifier_is_woken_and_what_it_gives_stays() -> None:
+    for rectify in (torch.nn.ReLU(), torch.nn.ReLU6(), torch.relu, torch.Tensor.relu):
+        x = torch.tensor([-1.0, 2.0, 9.0], requires_grad=True)
+        with Woken(True):
+            out = rectify(x)
+        torch.testing.assert_close(out, rectify(x))
+        (up,) = torch.autograd.grad(out.sum(), [x], retain_graph=True)
+        (down,) = torch.autograd.grad(-out.sum(), [x])
+        assert up[0] == 1 and down[0] == 0 and up[1] == 1 and down[1] == -1
+        with Woken(False):
+            (plain,) = torch.autograd.grad(rectify(x).sum(), [x])
+        assert plain[0] == 0
+
+
+def test_contributions_sum_to_the_answer_where_all_that_follows_is_linear(galaxies: np.ndarray) -> None:
+    net = a_net()
+    value, summed, terms = contributions(net, galaxies[3], "c", "blocks.5")  # then the mean and the last layer
+    assert summed.shape == (128,) and terms.shape == (128, 8, 8)
+    np.testing.assert_allclose(summed, terms.sum(axis=(1, 2)), rtol=1e-5, atol=1e-6)
+    assert summed.sum() + float(net.last.bias[2]) == pytest.approx(value, rel=1e-4, abs=1e-5)
+    planted = int(np.argmin(np.abs(summed)))
+    with torch.no_grad():
+        net.last.weight[2, planted] = 100.0
+    found = building_blocks(net, galaxies[3], "c", "blocks.5", galaxies[:20], units=2, steps=2)
+    assert found.units[0] == planted and found.maps.shape == (2, 8, 8)
+    assert found.seen.objectives == tuple(Objective("blocks.5", int(unit)) for unit in found.units)
+    assert len(found.figure().axes) == 6
+
+
+def test_figures_tell_their_numbers(galaxies: np.ndarray) -> None:
+    net = a_net()
+    titles = [axes.get_title() for axes in dream(net, galaxies[3], [UNIT], octaves=1, steps=1).figure().axes]
+    assert titles[0].startswith("galaxy") and "blocks.3, unit 5" in titles[1]
+    seen = visualise(net, [UNIT, ANSWER], galaxies[:20], steps=1).figure()
+    assert [axes.get_title().split("\n")[0] for axes in seen.axes] == ["blocks.3, unit 5", "b"]
+
+
+def test_what_cannot_be_is_refused(galaxies: np.ndarray) -> None:
+    net, galaxy = a_net(), galaxies[0]
+    for objective, words in (
+        (Objective("blocks.33"), "blocks.3"),
+        (Objective("blocks.3", 64), "64 units"),
+        (Objective(answer="d"), "a, b, c"),
+        (Objective(), "either"),
+    ):
+        with pytest.raises(RecipeError, match=words):
+            dream(net, galaxy, [objective])
+    with pytest.raises(RecipeError, match="no objective"):
+        dream(net, galaxy, [])
+    with pytest.raises(RecipeError, match="2048 px"):
+        dream(net, galaxy, [UNIT], octaves=20)
+    with pytest.raises(RecipeError, match=r"uint8 \(1, 2, 32, 32\)"):
+        dream(net, galaxy[:2], [UNIT])
+    with pytest.raises(RecipeError, match="steps is 0"):
+        visualise(net, [UNIT], galaxies, steps=0)
+    with pytest.raises(RecipeError, match="units is 0"):
+        building_blocks(net, galaxy, "a", "blocks.3", galaxies, units=0)
+
+
+def test_a_dream_excites_more_than_real_galaxies_do(real_data: Path) -> None:
+    source = open_source(real_data / "efigi")
+    rows = render_rows(source, list(source.ids)[:1200], Display(size=SIZE, bands=BANDS), threads=1)
+    assert len(rows.pixels) >= 1000  # fewer have no 99.9th percentile
+    net = a_net()
+    found = dream(net, rows.pixels[0], [UNIT], octaves=2, steps=12)
+    assert found.after[0] > np.quantile(excitations(net, rows.pixels, [UNIT])[:, 0], 0.999)
