@@ -140,6 +140,40 @@ def embed(
     return account.close(str(out), seer.engine, ())
 
 
+def save_features(
+    path: str | Path,
+    ids: Sequence[str],
+    features: NDArray[Any],
+    *,
+    model: str = "",
+    source: str | Path = "",
+    precision: str = "float16",
+) -> None:
+    """Write features (N, F) that come from elsewhere as :func:`embed` writes its own, to be searched and learnt from.
+
+    ``model`` says in words what they are of, ``source`` where the pictures of the galaxies are. Raises
+    :class:`BadCatalog` where ids and features are not as many, an id comes twice, or a number is not finite.
+    """
+    _check(path, precision, 1, 0)
+    names, values = list(ids), np.asarray(features, np.float32)
+    if values.ndim != 2 or len(values) != len(names) or not values.size or len(set(names)) < len(names):
+        raise BadCatalog(f"features of shape {values.shape} for {len(names)} ids, {len(set(names))} of them different")
+    told: dict[str, Any] = {"model": {"name": model, "digest": "", "folder": ""}, "weights": "", "views": 1}
+    told |= {
+        "format": FORMAT,
+        "precision": precision,
+        "source": str(source),
+        "input_digest": "",
+        "version": __version__,
+    }
+    with _Writer(path, precision, told) as writer:
+        for start in range(0, len(names), ROW_GROUP):
+            some = names[start : start + ROW_GROUP]
+            batch = _Batch(some, [(None, None)] * len(some), [], [])
+            if bad := writer.write(batch, values[start : start + ROW_GROUP]):
+                raise BadCatalog(f"{bad[0].id}: {bad[0].detail}")
+
+
 def _check(out: str | Path, precision: str, batch: int, threads: int) -> None:
     if Path(out).suffix != ".parquet" or Path(out).is_dir():
         raise RecipeError(f"'{out}': features are written as Parquet, so name a file that ends in .parquet")
@@ -259,18 +293,20 @@ def _table(
 class Embedding:
     """Features at rest: ``n`` galaxies with ``n_features`` numbers each, read from the disk as they are needed.
 
-    ``ids`` are of the galaxies that have features, in the order of the file; ``rejected`` of the others. ``metadata``
-    is what :func:`embed` told; ``content`` a digest of ids and features that changes when any of them does.
+    ``ids`` are of the galaxies that have features, in the order of the file; ``rejected`` has the others' reasons.
+    ``metadata`` is what :func:`embed` told; ``content`` a digest of ids and features, which changes with
+    any of them.
     """
 
     def __init__(self, path: str | Path, file: pq.ParquetFile, metadata: dict[str, Any], content: str) -> None:
         self.path, self.metadata, self.content = str(path), metadata, content
         self.n_features: int = file.schema_arrow.field("feature").type.list_size
-        table = file.read(columns=["id", "status"])
+        table = file.read(columns=["id", "status", "reason"])
         done = np.array([one == "done" for one in table["status"].to_pylist()], np.bool_)
         names = table["id"].to_pylist()
         self.ids = [one for one, its in zip(names, done.tolist(), strict=True) if its]
-        self.rejected = [one for one, its in zip(names, done.tolist(), strict=True) if not its]
+        reasons = table["reason"].to_pylist()
+        self.rejected = {one: Reason(why) for one, why in zip(names, reasons, strict=True) if why}
 
     @classmethod
     def open(cls, path: str | Path) -> Embedding:
@@ -301,7 +337,7 @@ class Embedding:
         """The rows of some ids; raises :class:`BadCatalog` with those that are not here and the nearest names."""
         missing = [one for one in ids if one not in self.row]
         if missing:
-            gone = [one for one in missing if one in set(self.rejected)]
+            gone = [one for one in missing if one in self.rejected]
             why = f"; of these {len(gone)} were rejected when the features were made" if gone else ""
             raise BadCatalog(
                 f"{len(missing)} of {len(ids)} galaxies have no features in '{self.path}': {missing[:5]}{why}; "
@@ -338,6 +374,8 @@ class Embedding:
         ``model`` says where it is, if it has moved. Raises :class:`BadStore` where its weights are others.
         """
         told = self.metadata["model"]
+        if not self.metadata["weights"]:
+            raise BadStore(f"the features in '{self.path}' are of no model of ours: ask by id, not by a picture")
         seer = open_seer(told["folder"] if model is None else model, self.metadata["views"], engine, threads)
         if seer.digest != self.metadata["weights"]:
             raise BadStore(
