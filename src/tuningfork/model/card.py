@@ -6,6 +6,7 @@ import difflib
 import json
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as safetensors_bytes
 
 from .. import disk
-from ..errors import BadWeights, DiskError, TreeError
+from ..errors import BadWeights, TreeError
 from ..galaxy.tree import TREES, Tree
-from .entries import as_json, bad, entries, short
+from .calibration import check_calibration
+from .entries import as_json, bad, entries, load_card, short
 
 HEADS = ("classes", "dirichlet", "fractions", "sigmoid")
 TREE_HEADS = ("dirichlet", "fractions")
@@ -69,6 +72,7 @@ class Card:
     notes: str = ""
     measured: tuple[dict[str, Any], ...] = ()  # how good it is: one figure each, see :meth:`check`
     fails: tuple[str, ...] = ()  # where it is wrong or of no use, in sentences
+    calibration: dict[str, Any] = field(default_factory=dict)  # of its answers: see :mod:`~.calibration`
     encoder: str = (
         ""  # folder beside the model's that holds all but the last layer; "" where weights.safetensors has all
     )
@@ -86,7 +90,7 @@ class Card:
     @property
     def meaning(self) -> str:
         """SHA-256 of what changes the numbers that go in or the sense of those that come out."""
-        keys = (*_MEANING, "encoder_digest") if self.encoder else _MEANING
+        keys = (*_MEANING, *(key for key in ("encoder_digest", "calibration") if getattr(self, key)))
         values = {key: getattr(self, key) for key in keys}
         return disk.sha256(json.dumps(values, sort_keys=True, allow_nan=False).encode())
 
@@ -149,7 +153,9 @@ class Card:
                 raise bad(
                     key, f"holds what JSON cannot: {error}; plain and finite numbers, texts and lists only"
                 ) from None
-        return self._check_tree()
+        tree = self._check_tree()
+        check_calibration(self.calibration, self.head, self.names, tree)
+        return tree
 
     def _check_tree(self) -> Tree | None:
         tree = self.load_tree()
@@ -171,7 +177,7 @@ class Card:
     def from_json(cls, value: Any) -> Card:
         """A card from JSON; raises :class:`BadWeights` on unknown (nearest named), missing or mistyped keys.
 
-        Cards of before a head could share its encoder lack the keys of that: they read as if these were empty.
+        Older cards lack the keys of what came after them: they read as if these were empty.
         """
         card = cls(**entries(cls, value, _FORMAT, _LATER))
         card.check()
@@ -180,17 +186,8 @@ class Card:
     @classmethod
     def load(cls, folder: str | Path) -> Card:
         """The card of a model folder; raises :class:`BadWeights` where it is absent, broken or contradicts itself."""
-        path = Path(folder) / CARD
-        try:
-            if path.stat().st_size > _LARGEST_CARD:
-                raise BadWeights(f"'{path}' has {path.stat().st_size} bytes: no card is that large")
-            return cls.from_json(disk.read_json(path))
-        except FileNotFoundError as error:
-            raise BadWeights(f"'{folder}' holds no {CARD}: name the folder of a model, or of a training run") from error
-        except (DiskError, OSError, RecursionError) as error:
-            raise BadWeights(f"the card '{path}' cannot be read: {error}") from error
-        except BadWeights as error:
-            raise BadWeights(f"'{path}': {error}") from error
+        absent = "name the folder of a model, or of a training run"
+        return load_card(Path(folder) / CARD, cls.from_json, _LARGEST_CARD, absent)
 
     def save(self, folder: str | Path) -> None:
         """Check the card and write it to ``folder``/card.json."""
@@ -198,7 +195,7 @@ class Card:
         disk.write_json(Path(folder) / CARD, self.to_json())
 
 
-_LATER = ("measured", "fails", "encoder", "encoder_digest")  # keys that cards may lack, as older ones do
+_LATER = ("measured", "fails", "calibration", "encoder", "encoder_digest")  # keys that cards may lack, as older ones do
 _MEANING = (
     *("bands", "display", "head", "link", "names", "tree", "tree_digest", "backbone"),
     *("mean", "std", "temperature", "digest"),
@@ -234,16 +231,8 @@ def load_golden(folder: str | Path) -> tuple[NDArray[np.uint8], NDArray[np.float
     """
     folder = Path(folder)
     card, path = Card.load(folder), folder / GOLDEN
-    try:
-        if path.stat().st_size > _LARGEST_GOLDEN:
-            raise BadWeights(f"'{path}' has {path.stat().st_size} bytes: no golden pair is that large")
-        with safe_open(path, framework="np") as file:
-            if set(file.keys()) != {"input", "output"}:
-                raise BadWeights(f"'{path}' holds {short(sorted(file.keys()))}, not 'input' and 'output'")
-            metadata = file.metadata() or {}
-            images, answers = file.get_tensor("input"), file.get_tensor("output")
-    except (SafetensorError, OSError) as error:
-        raise BadWeights(f"the golden pair '{path}' cannot be read: {error}") from error
+    found, metadata = load_arrays(path, ("input", "output"), _LARGEST_GOLDEN, "the golden pair")
+    images, answers = found["input"], found["output"]
     n = images.shape[0] if images.ndim else 0
     shape = (n, len(card.bands), card.size, card.size)
     if not n or images.dtype != np.uint8 or images.shape != shape:
@@ -262,6 +251,30 @@ def load_golden(folder: str | Path) -> tuple[NDArray[np.uint8], NDArray[np.float
             "it was edited or swapped; take the model folder whole from where it came"
         )
     return images, answers
+
+
+def load_arrays(
+    path: Path, names: tuple[str, ...], largest: int, what: str
+) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """The arrays and the metadata of a safetensors file of at most ``largest`` bytes that holds ``names`` alone.
+
+    Raises :class:`BadWeights`, which calls the file ``what``, where it is absent, too large, or holds anything else.
+    """
+    try:
+        if path.stat().st_size > largest:
+            raise BadWeights(f"'{path}' has {path.stat().st_size} bytes: {what} is never that large")
+        with safe_open(path, framework="np") as file:
+            if set(file.keys()) != {*names}:
+                wanted = " and ".join(f"'{name}'" for name in names)
+                raise BadWeights(f"'{path}' holds {short(sorted(file.keys()))}, not {wanted}")
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise BadWeights(f"{what} '{path}' cannot be read: {error}") from error
+
+
+def arrays_as_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """The safetensors file of some arrays, for :func:`load_arrays`."""
+    return safetensors_bytes({name: np.ascontiguousarray(array) for name, array in arrays.items()})
 
 
 def find_onnx(folder: str | Path) -> Path:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from .. import disk
-from ..errors import BadWeights, DiskError
-from .card import Card
-from .entries import as_json, entries
+from ..errors import BadWeights
+from .card import Card, arrays_as_bytes, load_arrays
+from .entries import as_json, entries, load_card
 
 ENCODER_CARD, ENCODER_WEIGHTS, ENCODER_ONNX = "encoder.json", "encoder.safetensors", "encoder.onnx"
+STRANGENESS = "strangeness.safetensors"  # what ordinary galaxies look like to the encoder, where that is known
+STRANGENESS_ARRAYS = ("mean", "scale", "axes", "factor", "centres", "rest", "ordinary")  # evaluate.strangeness's
 
 _FORMAT = 1
 _LARGEST_CARD = 1_000_000  # bytes
+_LARGEST_STRANGENESS = 64_000_000  # bytes; of 1280 features 0.1 MB
+_LATER = ("strangeness_digest",)  # keys that cards may lack, as older ones do
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,7 @@ class Encoder:
     precision: str  # in which matrices and filters are stored: "float32" or "float16"
     digest: str  # SHA-256 of encoder.safetensors
     onnx_digest: str = ""  # SHA-256 of encoder.onnx, "" before the export
+    strangeness_digest: str = ""  # SHA-256 of strangeness.safetensors, "" without
     tuningfork: str = ""  # version of the package that made it
     format: int = _FORMAT  # of this card
 
@@ -49,17 +57,11 @@ class Encoder:
     @classmethod
     def load(cls, folder: str | Path) -> Encoder:
         """The card of an encoder's folder; raises :class:`BadWeights` where it is absent, broken or of other types."""
-        path = Path(folder) / ENCODER_CARD
-        try:
-            if path.stat().st_size > _LARGEST_CARD:
-                raise BadWeights(f"'{path}' has {path.stat().st_size} bytes: no card is that large")
-            return cls(**entries(cls, disk.read_json(path), _FORMAT))
-        except FileNotFoundError as error:
-            raise BadWeights(f"'{folder}' holds no {ENCODER_CARD}: it is no encoder") from error
-        except (DiskError, OSError, RecursionError) as error:
-            raise BadWeights(f"the encoder's card '{path}' cannot be read: {error}") from error
-        except BadWeights as error:
-            raise BadWeights(f"'{path}': {error}") from error
+
+        def make(value: Any) -> Encoder:
+            return cls(**entries(cls, value, _FORMAT, _LATER))
+
+        return load_card(Path(folder) / ENCODER_CARD, make, _LARGEST_CARD, "it is no encoder")
 
 
 def encoder_folder(folder: str | Path) -> Path | None:
@@ -112,3 +114,38 @@ def find_encoder_onnx(folder: str | Path) -> Path | None:
     if disk.sha256(path) != found[1].onnx_digest:
         raise BadWeights(f"'{path}' is not the file that its card tells of (SHA-256 differs): export the weights again")
     return path
+
+
+def save_strangeness(folder: str | Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write what ordinary galaxies look like to the encoder in ``folder``, and enter its digest in the card.
+
+    ``arrays`` are those of :class:`~tuningfork.evaluate.strangeness.Strangeness`; others raise :class:`BadWeights`.
+    """
+    if {*arrays} != {*STRANGENESS_ARRAYS}:
+        raise BadWeights(f"a strangeness has the arrays {', '.join(STRANGENESS_ARRAYS)}, not {', '.join(arrays)}")
+    encoder, data = Encoder.load(folder), arrays_as_bytes(arrays)
+    if arrays["mean"].shape != (encoder.n_features,):
+        raise BadWeights(
+            f"a strangeness of {arrays['mean'].shape[0]} features is not of the encoder in '{folder}', which has "
+            f"{encoder.n_features}"
+        )
+    disk.write_bytes(Path(folder) / STRANGENESS, data)
+    replace(encoder, strangeness_digest=disk.sha256(data)).save(folder)
+
+
+def find_strangeness(folder: str | Path) -> dict[str, NDArray[Any]] | None:
+    """The arrays of the strangeness of a model's encoder, proved by its digest; None where there are none.
+
+    Raises :class:`BadWeights` where the file is absent, or not the one that the encoder's card tells of.
+    """
+    found = find_encoder(folder)
+    if found is None or not found[1].strangeness_digest:
+        return None
+    path = found[0] / STRANGENESS
+    arrays, _ = load_arrays(path, STRANGENESS_ARRAYS, _LARGEST_STRANGENESS, "the strangeness")
+    if disk.sha256(path) != found[1].strangeness_digest:
+        raise BadWeights(
+            f"'{path}' is not the file that its card tells of (SHA-256 differs): take the folder whole from where it "
+            "came"
+        )
+    return arrays

@@ -5,10 +5,14 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-from collections.abc import Iterable
-from typing import Any, get_type_hints
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
 
-from ..errors import BadWeights
+from .. import disk
+from ..errors import BadWeights, DiskError
+
+T = TypeVar("T")
 
 
 def bad(key: str, problem: str, wrote: object = "", allowed: Iterable[str] = ()) -> BadWeights:
@@ -42,6 +46,24 @@ def entries(card: type, value: Any, form: int, later: Iterable[str] = ()) -> dic
     if missing:
         raise BadWeights(f"the card lacks {', '.join(missing)}: it was cut or made by another program")
     return {key: _typed(key, value[key], str(hints[key])) for key in hints if key in value}
+
+
+def load_card(path: Path, make: Callable[[Any], T], largest: int, absent: str) -> T:
+    """What ``make`` makes of the JSON in ``path``, a card of at most ``largest`` bytes.
+
+    Raises :class:`BadWeights`, which names the file, where it is not there (``absent`` says what that means), too
+    large, no JSON, or refused by ``make``.
+    """
+    try:
+        if path.stat().st_size > largest:
+            raise BadWeights(f"it has {path.stat().st_size} bytes: no card is that large")
+        return make(disk.read_json(path))
+    except FileNotFoundError as error:
+        raise BadWeights(f"'{path.parent}' holds no {path.name}: {absent}") from error
+    except (DiskError, OSError, RecursionError) as error:
+        raise BadWeights(f"the card '{path}' cannot be read: {error}") from error
+    except BadWeights as error:
+        raise BadWeights(f"'{path}': {error}") from error
 
 
 def as_json(card: Any) -> dict[str, Any]:

@@ -15,10 +15,12 @@ from .. import disk
 from ..errors import BadWeights
 from . import weights
 from .card import Card, load_golden
+from .encoder import save_strangeness
 from .export import export_onnx
 from .net import GalaxyNet
 
-TOLD = ("version", "licence", "citation", "notes", "measured", "fails", "training", "metrics")  # what ship may change
+# what ship may change
+TOLD = ("version", "licence", "citation", "notes", "measured", "fails", "training", "metrics", "calibration")
 
 
 def share_encoder(
@@ -27,13 +29,16 @@ def share_encoder(
     golden_input: NDArray[np.uint8],
     *,
     encoder: str = "encoder",
+    strangeness: Mapping[str, NDArray[Any]] | None = None,
 ) -> dict[str, Card]:
     """Write models of one backbone to ``out``/NAME each, and the backbone once to ``out``/``encoder``, ready to run.
 
     The weights are rounded to half precision (matrices and filters; biases and statistics stay float32), golden answers
     to ``golden_input``, uint8 (N, bands, size, size), are those of the rounded weights, and all is exported to ONNX and
-    proved. A card's ``name`` becomes the model's. Returns the cards as they read. Raises :class:`BadWeights`, before
-    anything is written, where backbones, bands, sizes, means or stds are not the very same, or a name is no folder's.
+    proved. ``strangeness``, arrays of :class:`~tuningfork.evaluate.strangeness.Strangeness` about the encoder's
+    features, goes beside the encoder. A card's ``name`` becomes the model's. Returns the cards as they read. Raises
+    :class:`BadWeights`, before anything is written, where backbones, bands, sizes, means or stds are not the very same,
+    or a name is no folder's.
     """
     if not models or encoder in models:
         raise BadWeights(f"an encoder '{encoder}' is shared by models of other names, not by {list(models)}")
@@ -55,6 +60,8 @@ def share_encoder(
         weights.save(own, card, out / name, golden_input)
         export_onnx(out / name)
         cards[name] = Card.load(out / name)
+    if strangeness is not None:
+        save_strangeness(out / shared.name, strangeness)
     return cards
 
 
@@ -64,12 +71,13 @@ def ship(
     *,
     encoder: str = "encoder",
     tell: Mapping[str, Mapping[str, Any]] | None = None,
+    strangeness: Mapping[str, NDArray[Any]] | None = None,
 ) -> dict[str, Card]:
     """Write trained models (name: folder) that have one backbone as a set that shares it (:func:`share_encoder`).
 
     ``tell`` holds, for some of the names, entries of the card to replace: those of :data:`TOLD`. The golden pictures
-    are the first model's. Raises what :func:`~.weights.load` and :func:`share_encoder` do, and :class:`BadWeights` on a
-    name or entry that does not exist.
+    are the first model's. ``strangeness`` is as for :func:`share_encoder`. Raises what :func:`~.weights.load` and
+    :func:`share_encoder` do, and :class:`BadWeights` on a name or entry that does not exist.
     """
     tell = tell or {}
     for name, entries in tell.items():
@@ -83,7 +91,7 @@ def ship(
         net, card = weights.load(folder)
         models[name] = (net, dataclasses.replace(card, **tell.get(name, {})))
     golden_input = load_golden(next(iter(folders.values())))[0] if folders else np.zeros((0, 0, 0, 0), np.uint8)
-    return share_encoder(models, out, golden_input, encoder=encoder)
+    return share_encoder(models, out, golden_input, encoder=encoder, strangeness=strangeness)
 
 
 def _apart(net: GalaxyNet, other: GalaxyNet) -> list[str]:

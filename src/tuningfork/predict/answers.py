@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 from ..galaxy.frame import SourceFound
 from ..galaxy.tree import Tree
 from ..galaxy.votelayout import Layout
+from ..model.calibration import CERTAINTY, INTERVALS, SETS
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Head:
     kind: str
     names: tuple[str, ...]
     tree: Tree | None = None
+    calibration: Mapping[str, Any] = field(default_factory=dict)  # as the card has it
 
     @property
     def is_attributes(self) -> bool:
@@ -41,11 +45,51 @@ class Head:
         """The columns that these answers have in a table."""
         return Layout(self.kind, self.names, self.tree)
 
+    @property
+    def level(self) -> float:
+        """How often the truth is in the set or in an interval: 0.9, say; 0 where neither was fitted."""
+        told = self.calibration.get(SETS) or self.calibration.get(INTERVALS) or {}
+        return float(told.get("coverage", 0.0))
+
+    @property
+    def has_sets(self) -> bool:
+        """Whether there are sets of classes: :meth:`likely`."""
+        return SETS in self.calibration
+
+    @property
+    def with_intervals(self) -> tuple[str, ...]:
+        """The answers that have an interval, in the order of all."""
+        columns = self.calibration.get(INTERVALS, {}).get("columns", {})
+        return tuple(name for name in self.names if name in columns)
+
+    def likely(self, said: Mapping[str, float]) -> tuple[str, ...]:
+        """The classes that hold the truth as often as :attr:`level` says, the likeliest first; () where not fitted.
+
+        Those with 1 - p up to the card's threshold, and the likeliest always
+        (:func:`tuningfork.evaluate.conformal.sets`).
+        """
+        if not self.has_sets:
+            return ()
+        ranked = sorted(self.names, key=lambda name: -said[name])
+        threshold = self.calibration[SETS]["threshold"] + 1e-6  # answers are rounded to six digits
+        return tuple(name for k, name in enumerate(ranked) if not k or 1 - said[name] <= threshold)
+
+    def intervals(self, said: Mapping[str, float]) -> dict[str, float]:
+        """The ends of the intervals, by the answer's name with "_low" and "_high", within the attribute's scale."""
+        ends = {}
+        for name in self.with_intervals:
+            assert self.tree is not None
+            column, scale = self.calibration[INTERVALS]["columns"][name], self.tree.question(name)
+            width = column["half_widths"][bisect.bisect_right(column["edges"], said[name])]
+            ends[f"{name}_low"] = round(max(said[name] - width, scale.low), 6)
+            ends[f"{name}_high"] = round(min(said[name] + width, scale.high), 6)
+        return ends
+
     def said(self, values: NDArray[np.float32]) -> dict[str, float]:
         """One galaxy's outputs (K,) by name.
 
         Probabilities as they are; of Dirichlet concentrations a the expected fractions a / A of each question; an
-        attribute x in 0..1 as ``low + x (high - low)``, on its own scale.
+        attribute x in 0..1 as ``low + x (high - low)``, on its own scale, with :meth:`intervals` where they are known.
         """
         numbers = np.asarray(values, np.float64)
         if self.tree is not None and self.kind == "dirichlet":
@@ -53,7 +97,8 @@ class Head:
         elif self.tree is not None and self.is_attributes:
             low, high = (np.array([getattr(one, end) for one in self.tree.questions]) for end in ("low", "high"))
             numbers = low + numbers * (high - low)
-        return dict(zip(self.names, numbers.round(6).tolist(), strict=True))
+        told = dict(zip(self.names, numbers.round(6).tolist(), strict=True))
+        return told | self.intervals(told)
 
 
 @dataclass(frozen=True)
@@ -62,11 +107,15 @@ class Galaxy:
 
     ``x`` (column) and ``y`` (row), whole numbers being the middles of pixels, and ``petrosian_radius`` are in pixels of
     the file as stored, ``position_angle`` in degrees from the x axis towards growing y; None where no source was
-    measured. ``answers`` holds, by the model's name, each answer by its own: see :meth:`Head.said`.
+    measured. ``answers`` holds, by the model's name, each answer by its own: see :meth:`Head.said`. ``likely`` holds in
+    the same way the classes of its set: see :meth:`Head.likely`. ``p_typical`` is the share of galaxies like those
+    of the training that look at least as strange to the encoder, None where that is not known.
     """
 
     id: str
     answers: dict[str, dict[str, float]] = field(default_factory=dict)
+    likely: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    p_typical: float | None = None
     x: float | None = None
     y: float | None = None
     petrosian_radius: float | None = None
@@ -107,3 +156,15 @@ def averaged(answers: NDArray[np.float32], kind: str, tree: Tree | None) -> NDAr
         strength = alpha.sum(axis=-1, keepdims=True)
         mean[:, columns] = (alpha / strength).mean(axis=0) * strength.mean(axis=0)
     return mean
+
+
+def certain(answers: NDArray[np.float32], calibration: Mapping[str, Any], tree: Tree | None) -> NDArray[np.float32]:
+    """Answers (N, K) as sure as a card's ``calibration`` makes them: Dirichlet concentrations times their question's
+    scale; all else, and questions without a scale, as it is."""
+    scales = calibration.get(CERTAINTY, {}).get("scales", {})
+    if not scales or tree is None:
+        return answers
+    factors = np.ones(answers.shape[1], np.float32)
+    for question, scale in scales.items():
+        factors[tree.slices[question]] = scale
+    return answers * factors

@@ -31,6 +31,7 @@ _FIRST = [
     field("axis_ratio", pa.float64(), "", "short by long axis"),
     field("position_angle", pa.float64(), "deg", "of the long axis, from x towards growing y"),
 ]
+_TYPICAL = field("p_typical", pa.float64(), "", "share of galaxies like those of the training that look as strange")
 
 
 def check_table(path: str | Path) -> None:
@@ -42,24 +43,26 @@ def check_table(path: str | Path) -> None:
 class AnswerTable:
     """Writes the table, whole or not at all: a context manager; :meth:`write` takes the next galaxies.
 
-    Columns: id, ra, dec, status, reason, detail, x, y, petrosian_radius, axis_ratio, position_angle; then each head's
-    as votes have them (:class:`~tuningfork.galaxy.votelayout.Layout`: class, p_<class>, T, t01_..._fraction). A head
+    Columns: id, ra, dec, status, reason, detail, x, y, petrosian_radius, axis_ratio, position_angle, with ``typical``
+    p_typical; then each head's as votes have them (:class:`~tuningfork.galaxy.votelayout.Layout`: class, p_<class>, T,
+    t01_..._fraction), and what its calibration adds (class_set; T_low, T_high). A head
     of which a column is taken by a head before it has its name before all of its columns: ``sky_class``. Parquet is
     written as the galaxies come; the rows of other formats wait in memory, about 0.5 kB each.
     """
 
-    def __init__(self, path: str | Path, heads: Sequence[Head], told: Mapping[str, Any]) -> None:
+    def __init__(self, path: str | Path, heads: Sequence[Head], told: Mapping[str, Any], typical: bool = False) -> None:
         check_table(path)
         self._path, self._heads = Path(path), tuple(heads)
-        self._names = _names(heads)
+        self._first = [*_FIRST, *([_TYPICAL] if typical else [])]
+        self._names = _names(heads, self._first)
         fields = [one.with_name(name) for head in heads for one, name in self._named(head)]
-        self._schema = with_metadata(pa.schema([*_FIRST, *fields]).empty_table(), dict(told)).schema
+        self._schema = with_metadata(pa.schema([*self._first, *fields]).empty_table(), dict(told)).schema
         self._waiting: list[pa.Table] = []
         self._writer: Any = None
         self._stack = ExitStack()
 
     def _named(self, head: Head) -> list[tuple[Any, str]]:
-        return list(zip(head.layout.fields, self._names[head.name], strict=True))
+        return list(zip(_fields(head), self._names[head.name], strict=True))
 
     def __enter__(self) -> Self:
         if FORMATS[self._path.suffix.lower()] == "parquet":
@@ -74,7 +77,7 @@ class AnswerTable:
 
     def write(self, galaxies: Sequence[Galaxy], values: Mapping[str, NDArray[np.float32]]) -> None:
         """The next galaxies, and by the head's name their outputs (N, K): a row of NaN where it did not answer."""
-        columns = {one.name: pa.array([getattr(g, one.name) for g in galaxies], one.type) for one in _FIRST}
+        columns = {one.name: pa.array([getattr(g, one.name) for g in galaxies], one.type) for one in self._first}
         columns |= {name: pa.array([getattr(g, name) or None for g in galaxies], pa.string()) for name in _TEXTS}
         nowhere = np.full(len(galaxies), np.nan)
         for head in self._heads:
@@ -82,8 +85,10 @@ class AnswerTable:
             reasons = [None if one else "missing_band" for one in known.tolist()]
             ids = [galaxy.id for galaxy in galaxies]
             table = head.layout.table(ids, nowhere, nowhere, values[head.name][known], reasons)
+            added = _added(head, galaxies)
             for one, name in self._named(head):
-                columns[name] = table.column(one.name).combine_chunks()
+                has = one.name in added
+                columns[name] = pa.array(added[one.name], one.type) if has else table.column(one.name).combine_chunks()
         made = pa.Table.from_arrays([columns[name] for name in self._schema.names], schema=self._schema)
         if self._writer is None:
             self._waiting.append(made)
@@ -94,12 +99,37 @@ class AnswerTable:
 _TEXTS = ("reason", "detail")
 
 
-def _names(heads: Sequence[Head]) -> dict[str, list[str]]:
+def _fields(head: Head) -> list[Any]:
+    """The columns of a head: those of votes, then those of its calibration."""
+    within = f"for {head.level:.0%} of galaxies the truth is" if head.level else ""
+    made = list(head.layout.fields)
+    if head.has_sets:
+        made.append(field("class_set", pa.string(), "", f"{within} one of these classes, the likeliest first"))
+    for name in head.with_intervals:
+        column = head.layout.value_columns[head.names.index(name)]
+        made.append(field(f"{column}_low", pa.float32(), "", f"{within} between this and {column}_high"))
+        made.append(field(f"{column}_high", pa.float32(), "", f"{within} between {column}_low and this"))
+    return made
+
+
+def _added(head: Head, galaxies: Sequence[Galaxy]) -> dict[str, list[Any]]:
+    """What the calibration says of each galaxy, by column."""
+    columns: dict[str, list[Any]] = {}
+    if head.has_sets:
+        columns["class_set"] = [";".join(one.likely.get(head.name, ())) or None for one in galaxies]
+    for name in head.with_intervals:
+        column = head.layout.value_columns[head.names.index(name)]
+        for end in ("low", "high"):
+            columns[f"{column}_{end}"] = [one.answers.get(head.name, {}).get(f"{name}_{end}") for one in galaxies]
+    return columns
+
+
+def _names(heads: Sequence[Head], first: Sequence[Any]) -> dict[str, list[str]]:
     """The columns of each head in the common table; FITS and TOPCAT do not see case."""
-    taken = {one.name.lower() for one in _FIRST}
+    taken = {one.name.lower() for one in first}
     out = {}
     for head in heads:
-        names = [one.name for one in head.layout.fields]
+        names = [one.name for one in _fields(head)]
         if any(name.lower() in taken for name in names):
             names = [column_name(f"{head.name}_{name}") for name in names]
         taken |= {name.lower() for name in names}

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -134,7 +134,7 @@ def classify(
     heads = tuple(head for eye in eyes for head in eye.heads)
     account = _Account(sum(len(one) for one in opened), progress)
     told = {"views": views, "resize": resize, "models": [head.name for head in heads], "version": __version__}
-    table = AnswerTable(out, heads, told) if out is not None else None
+    table = AnswerTable(out, heads, told, any(eye.strangeness for eye in eyes)) if out is not None else None
     records = chain.from_iterable(one.records() for one in opened)
     work = _Work(eyes, portraits)
     with table or nullcontext(), ThreadPoolExecutor(cores) as pool, disk.stop_on_sigterm() as asked:
@@ -196,22 +196,33 @@ class _Work:
     def answer(self, batch: _Batch) -> tuple[list[Galaxy], dict[str, NDArray[np.float32]]]:
         """The galaxies with their answers; and by head the outputs (N, K), NaN where it gives none."""
         galaxies, values = list(batch.galaxies), dict[str, NDArray[np.float32]]()
+        shares: dict[int, float] = {}  # by row: of the first encoder that tells
         for eye, rows, images in zip(self.eyes, batch.seen, batch.images, strict=True):
-            made = eye.ask(np.stack(images)) if rows else [np.zeros((0, len(h.names)), np.float32) for h in eye.heads]
+            made: list[NDArray[np.float32]] = [np.zeros((0, len(head.names)), np.float32) for head in eye.heads]
+            if rows:
+                made, typical = eye.answer(np.stack(images))
+                if typical is not None:
+                    shares |= {row: one for row, one in zip(rows, typical.tolist(), strict=True) if row not in shares}
             for head, numbers in zip(eye.heads, made, strict=True):
                 whole = values[head.name] = np.full((len(galaxies), len(head.names)), np.nan, np.float32)
                 whole[rows] = numbers
                 for row in rows:
                     if np.isfinite(whole[row]).all():
-                        galaxies[row].answers[head.name] = head.said(whole[row])
+                        galaxies[row].answers[head.name] = said = head.said(whole[row])
+                        if head.has_sets:
+                            galaxies[row].likely[head.name] = head.likely(said)
                     else:
                         detail = f"the network '{head.name}' answered with NaN or infinity"
                         galaxies[row] = Galaxy(galaxies[row].id, reason=str(Reason.NOT_FINITE), detail=detail)
         rejected = [row for row, galaxy in enumerate(galaxies) if galaxy.reason]
         for row in rejected:
             galaxies[row].answers.clear()
+            galaxies[row].likely.clear()
             for whole in values.values():
                 whole[row] = np.nan
+        for row, one in shares.items():
+            if row not in rejected:
+                galaxies[row] = replace(galaxies[row], p_typical=one)
         return galaxies, values
 
 

@@ -19,6 +19,7 @@ STAGES = {
 }  # fmt: skip
 STRONGEST = 4  # attributes that are told
 FAINTEST = 0.3  # of an attribute's scale; below it is not told
+UNUSUAL = 0.01  # share of galaxies like those of the training that look as strange; below it, it is told
 WIDTH = 110  # characters of a line
 
 # What a question is about, where its name does not say it as people would; "" where its answers speak for themselves.
@@ -108,20 +109,35 @@ def tell(head: Head, said: Mapping[str, float], short: bool = False) -> str:
         return " → ".join(f"{one.phrase} {share(one.share)}" for one in (steps[:3] if short else steps))
     if head.is_attributes:
         t = hubble_type(head, said)
-        words = [] if t is None else [f"{stage(t)} (T {t:.1f})"]
+        ends = [f"{said[f'T_{end}']:.1f}" for end in ("low", "high") if f"T_{end}" in said]
+        within = f", {head.level:.0%} within {' to '.join(ends)}" if ends else ""
+        words = [] if t is None else [f"{stage(t)} (T {t:.1f}{within})"]
         if not short or not words:
             words += [f"{name} {share(value)}" for name, value in strongest(head, said)[: 1 if short else None]]
         return ", ".join(words) or "no attribute stands out"
     best, *others = [f"{plain(name)} {share(value)}" for name, value in ranked(said)]
     likely = [text for text, (_, value) in zip(others, ranked(said)[1:], strict=True) if value >= 0.01][:3]
-    return f"{best} ({', '.join(likely)})" if likely and not short else best
+    chosen = [plain(name) for name in head.likely(said)]
+    if short:
+        return " or ".join([best, *chosen[1:]])
+    text = f"{best} ({', '.join(likely)})" if likely else best
+    return f"{text}; {head.level:.0%} set: {', '.join(chosen)}" if len(chosen) > 1 else text
+
+
+def unusual(galaxy: Galaxy) -> str:
+    """That a galaxy is unlike the training, where fewer than one in a hundred of its like look as strange; else ""."""
+    if galaxy.p_typical is None or galaxy.p_typical >= UNUSUAL:
+        return ""
+    n = max(1, round(1000 * galaxy.p_typical))
+    looks = "looks" if n == 1 else "look"
+    return f"unlike anything the models were trained on ({n} of 1,000 galaxies of that kind {looks} as strange)"
 
 
 def block(galaxy: Galaxy, heads: Sequence[Head]) -> str:
     """A galaxy as some lines: its source, then what each model says."""
     if galaxy.reason:
         return f"{galaxy.id}\n  rejected   {galaxy.reason}: {galaxy.detail}"
-    rows = [("source", _source(galaxy))]
+    rows = [("source", _source(galaxy)), *([("unusual", unusual(galaxy))] if unusual(galaxy) else [])]
     rows += [(head.name, tell(head, galaxy.answers[head.name])) for head in heads if head.name in galaxy.answers]
     indent = max(len(name) for name, _ in rows) + 5
     lines = [
@@ -138,6 +154,7 @@ def line(galaxy: Galaxy, heads: Sequence[Head], width: int) -> str:
     if galaxy.reason:
         return f"{galaxy.id:{width}}  rejected: {galaxy.reason} ({galaxy.detail})"
     told = [tell(head, galaxy.answers[head.name], short=True) for head in heads if head.name in galaxy.answers]
+    told += ["unusual"] if unusual(galaxy) else []
     return f"{galaxy.id:{width}}  {'; '.join(told)}"
 
 

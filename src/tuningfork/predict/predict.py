@@ -24,7 +24,7 @@ from ..galaxy.tree import Tree
 from ..galaxy.votes import VotesWriter
 from ..model.card import Card, find_model
 from .ahead import ahead
-from .answers import averaged
+from .answers import averaged, certain
 from .engine import Engine, open_engine
 from .views import chosen_views, margin, unmirror, view
 
@@ -230,7 +230,7 @@ def _check_bands(source: Source, models: Sequence[_Model]) -> list[str]:
     notes = []
     for one in models:
         needs = one.card.bands
-        if source.bands is not None and not set(needs) <= set(source.bands):
+        if source.bands is not None and needs != LIGHT and not set(needs) <= set(source.bands):
             raise BandError(
                 f"'{source.path}' has the bands {', '.join(source.bands)}; the model '{one.card.name}' was trained on "
                 f"{', '.join(needs)}: choose a model of these bands, or, if the files tell their bands wrongly, --bands"
@@ -289,14 +289,15 @@ def _answers(
     tree: Tree | None,
 ) -> NDArray[np.float32]:
     """The mean answers (N, K) over models and views; see :func:`predict` for what a mean is."""
-    answers = np.stack(
-        [
+    answers = []
+    for one in models:
+        shown = images[displays.index(one.display)]
+        seen = [
             unmirror(one.engine.run(view(shown, number, one.display.size)), one.card.names, number)
-            for one, shown in ((one, images[displays.index(one.display)]) for one in models)
             for number in numbers
         ]
-    )  # (models x views, N, K)
-    return averaged(answers, models[0].card.head, tree)
+        answers.append(certain(averaged(np.stack(seen), one.card.head, tree), one.card.calibration, tree))
+    return averaged(np.stack(answers), models[0].card.head, tree)
 
 
 def _write(writer: VotesWriter, done: _Batch, values: NDArray[np.float32] | None) -> list[Rejected]:

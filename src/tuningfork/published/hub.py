@@ -13,7 +13,7 @@ from .imagenet import HUB, LARGEST
 
 FILES = (  # of a model, and of the encoder that models share; no other file is taken, whatever a repository holds
     *("card.json", "weights.safetensors", "golden.safetensors", "model.onnx"),
-    *("encoder.json", "encoder.safetensors", "encoder.onnx"),
+    *("encoder.json", "encoder.safetensors", "encoder.onnx", "strangeness.safetensors"),
 )
 PAGE = "README.md"  # goes up for people, and is not taken back
 MOST = 200  # files

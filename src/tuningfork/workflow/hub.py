@@ -10,13 +10,13 @@ from pathlib import Path
 from .. import disk
 from ..errors import BadWeights, RecipeError
 from ..model.card import CARD, GOLDEN, ONNX, WEIGHTS, Card, find_model
-from ..model.encoder import ENCODER_CARD, ENCODER_ONNX, ENCODER_WEIGHTS, find_encoder
+from ..model.encoder import ENCODER_CARD, ENCODER_ONNX, ENCODER_WEIGHTS, STRANGENESS, find_encoder, find_strangeness
 from ..predict.engine import open_engines
 from ..published.hub import download, upload
 from .info import info
 
 _MODEL = (GOLDEN, WEIGHTS, ONNX, CARD)  # the card last, so that a folder with a card is whole
-_ENCODER = (ENCODER_WEIGHTS, ENCODER_ONNX, ENCODER_CARD)
+_ENCODER = (STRANGENESS, ENCODER_WEIGHTS, ENCODER_ONNX, ENCODER_CARD)  # the first where it is known
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,8 @@ def push(
         named[name] = folder
         files |= {f"{name}/{one}": folder / one for one in _MODEL}
         if (found := find_encoder(folder)) is not None:
-            parts = {f"{found[0].name}/{one}": found[0] / one for one in _ENCODER}
+            known = _ENCODER if found[1].strangeness_digest else _ENCODER[1:]
+            parts = {f"{found[0].name}/{one}": found[0] / one for one in known}
             if any(files.get(key, path) != path for key, path in parts.items()) or found[0].name in named:
                 raise RecipeError(f"two folders are called '{found[0].name}': push these models to two repositories")
             files |= parts
@@ -108,6 +109,7 @@ def _prove(folders: Sequence[Path]) -> None:
     open_engines(folders, "onnxruntime")
     for folder in folders:
         found = find_encoder(folder)
+        find_strangeness(folder)
         digests = {folder / WEIGHTS: Card.load(folder).digest}
         digests |= {found[0] / ENCODER_WEIGHTS: found[1].digest} if found else {}
         for path, digest in digests.items():
