@@ -18,6 +18,7 @@ from tuningfork.insight.sensitivity import (
     sensitivity_figure,
     share_right,
 )
+from tuningfork.model.card import Card
 
 N = 90
 
@@ -128,3 +129,56 @@ def test_what_cannot_be_is_refused(sky: Path) -> None:
     stranger = tuningfork.Catalog({"id": ["x", "y"], "class": ["red", "blue"]})
     with pytest.raises(LabelError, match="g00"):
         found.accuracy(make_labels(stranger, LabelChoice()))
+
+
+class Brightness:
+    """A net by hand: the mean of the middle half of the pixels, of all bands or one, and what is left to 1."""
+
+    def __init__(self, band: slice = slice(None)) -> None:
+        self.band = band
+
+    def run(self, images: np.ndarray) -> np.ndarray:
+        """Answers (N, 2)."""
+        quarter = images.shape[-1] // 4
+        mean = images[:, self.band, quarter:-quarter, quarter:-quarter].mean(axis=(1, 2, 3)) / 255
+        return np.stack([mean, 1 - mean], axis=1).astype(np.float32)
+
+
+@pytest.fixture
+def by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store of twelve pictures between 40 and 100, at the size that a net by hand sees them, and its card."""
+    rng, bands = np.random.default_rng(1), ("red", "green", "blue")
+    with StoreWriter(tmp_path / "store") as writer:
+        for k in range(12):
+            writer.add(Record.from_pixels(f"g{k}", rng.integers(40, 101, (3, 32, 32), dtype=np.uint8), bands))
+    (tmp_path / "model").mkdir()
+    card = Card("hand", bands, {"size": 32}, "classes", ("light", "dark"), "s1", mean=(0.0,) * 3, std=(1.0,) * 3)
+    card.save(tmp_path / "model")
+    monkeypatch.setattr("tuningfork.insight.sensitivity.open_engine", lambda *_: Brightness())
+    return tmp_path
+
+
+def test_the_curve_of_an_invariant_net_is_flat(by_hand: Path) -> None:
+    quarters = sensitivity(by_hand / "store", by_hand / "model", "rotation", steps=(0, 90, 180, 270))
+    np.testing.assert_allclose(quarters.answers, np.broadcast_to(quarters.answers[:1], quarters.answers.shape))
+    assert quarters.moved.max() < 1e-6 and (quarters.kept == 1).all()
+    eighth = sensitivity(by_hand / "store", by_hand / "model", "rotation", steps=(0, 45))
+    assert eighth.moved[1] > 1e-4  # its square has corners: flat above is no accident
+
+
+def test_the_curve_of_a_net_by_hand_is_exact(by_hand: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = sensitivity(by_hand / "store", by_hand / "model", "brightness", steps=(0, 0.5, 1))
+    mean = found.answers[0, :, 0]
+    for step, strength in zip(found.answers, found.steps, strict=True):
+        np.testing.assert_allclose(step[:, 0], mean * (1 + strength), atol=2e-4)  # 768 roundings of half a level
+    np.testing.assert_allclose(found.moved, [0, 0.5 * mean.mean(), mean.mean()], atol=2e-4)
+    monkeypatch.setattr("tuningfork.insight.sensitivity.open_engine", lambda *_: Brightness(slice(1, 2)))
+    bands = sensitivity(by_hand / "store", by_hand / "model", "band")
+    assert bands.steps == (0, 1, 2, 3) and bands.moved[1] == bands.moved[3] == 0 < bands.moved[2]
+    store = tuningfork.open_source(by_hand / "store")
+    for row, one in enumerate(bands.ids):
+        green = store.record(one).cutout().pixels[1]
+        edge = np.ones((32, 32), bool)
+        edge[2:-2, 2:-2] = False
+        border = green[edge]
+        assert bands.answers[2, row, 0] == pytest.approx(np.rint(np.median(border)) / 255)

@@ -81,7 +81,8 @@ def dream(
     of these at the network's size, then at ``scale`` times the size, and so on for ``octaves``, the picture enlarged
     in between: large shapes first, then ever finer ones in them. A picture larger than the network's input is seen in
     tiles of that size, cut at other places in each step (it is rolled by a random shift), which works for networks
-    with dense layers too, and leaves no seams.
+    with dense layers too and leaves no seams; and as a whole, shrunk, lest the fine undo the large: the gradients of
+    both, and of all objectives, are averaged.
 
     Deterministic by ``seed``. Raises what :func:`~tuningfork.insight.objective.check_objectives` raises, and
     :class:`RecipeError` for a galaxy of another shape, and for octaves that end above 2048 px or are fewer than one.
@@ -104,8 +105,7 @@ def dream(
             for _ in range(steps):
                 x = (x + rate * _gradient(net, x, objectives, layers, generator)).clamp(0, 1)
     picture = (x[0] * 255).round().to(torch.uint8).numpy()
-    less = F.interpolate(x, (net.size, net.size), mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
-    small = (less[0] * 255).round().to(torch.uint8).numpy() if octaves > 1 else picture
+    small = (_shrunk(x, net.size)[0].clamp(0, 1) * 255).round().to(torch.uint8).numpy() if octaves > 1 else picture
     both = np.stack([galaxy, small])
     values, answers = excitations(net, both, objectives), answer(net, both)
     told = (tuple(objectives), net.bands, net.head.names, galaxy, picture, small)
@@ -118,14 +118,22 @@ def _gradient(
     """The mean of the objectives' gradients at a picture (1, C, L, L), each of a mean size of 1."""
     side, size = x.shape[-1], net.size
     shift = torch.randint(side, (2,), generator=generator).tolist() if side > size else [0, 0]
-    rolled = x.roll(shift, (2, 3)).requires_grad_()
+    x = x.detach().requires_grad_()
+    rolled = x.roll(shift, (2, 3))
     starts = np.linspace(0, side - size, -(-side // size)).round().astype(int).tolist()
-    tiles = [rolled[:, :, a : a + size, b : b + size] for a, b in itertools.product(starts, starts)]
-    with Woken(True):
-        outputs = layer_outputs(net, torch.cat(tiles), layers)
-        found = [excitation(net, outputs, objective).sum() for objective in objectives]
+    views = [rolled[:, :, a : a + size, b : b + size] for a, b in itertools.product(starts, starts)]
+    if side > size:
+        views.append(_shrunk(x, size))
+    with Woken():
+        outputs = layer_outputs(net, torch.cat(views), layers)
+        values = [excitation(net, outputs, one) for one in objectives]  # (views,) each
+    found = [part for one in values for part in ((one[:-1].sum(), one[-1]) if side > size else (one.sum(),))]
     total = torch.zeros_like(x)
     for value in found:
-        (gradient,) = torch.autograd.grad(value, [rolled], retain_graph=True)
+        (gradient,) = torch.autograd.grad(value, [x], retain_graph=True)
         total += gradient / gradient.abs().mean().clamp_min(1e-20)
-    return (total / len(found)).roll([-shift[0], -shift[1]], (2, 3))
+    return total / len(found)
+
+
+def _shrunk(x: Tensor, size: int) -> Tensor:
+    return F.interpolate(x, (size, size), mode="bicubic", align_corners=False, antialias=True)

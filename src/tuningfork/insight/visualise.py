@@ -27,7 +27,6 @@ from .objective import Objective, check_objectives, check_pictures, excitation, 
 
 Pictures = NDArray[np.uint8]
 _TOGETHER = 16  # pictures found in one batch
-_OPEN = 16  # first steps in which a rectifier lets gradients pass that would wake it, as Lucid does
 _LEAST = 0.01  # the shortest colour axis, in lengths of the longest: grey pictures have but one
 
 
@@ -171,11 +170,11 @@ def _ascended(
     start = torch.randn(1, len(net.bands), size, size // 2 + 1, 2, generator=generator) * 0.01
     learnt = start.repeat(len(objectives), 1, 1, 1, 1).requires_grad_()  # (T, C, S, S // 2 + 1, 2)
     adam = torch.optim.Adam([learnt], lr=rate)
-    for step in range(steps):
+    for _ in range(steps):
         x = colour.pixels(from_spectrum(learnt, size))
         if robust:
             x = _moved(x, generator)
-        with Woken(step < _OPEN):
+        with Woken():
             outputs = layer_outputs(net, x, layers)
         found = torch.stack([excitation(net, outputs, objective)[row] for row, objective in enumerate(objectives)])
         (gradient,) = torch.autograd.grad(found.sum(), [learnt])
@@ -202,7 +201,7 @@ def _moved(x: Tensor, generator: torch.Generator) -> Tensor:
 
 
 class _Wake(torch.autograd.Function):
-    """A rectifier min(max(x, 0), top) whose gradient also passes where it is 0, if that would raise it."""
+    """A rectifier min(max(x, 0), top) whose gradient, of a picture for which it is 0 everywhere, wakes it."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, top: float) -> Tensor:
@@ -212,27 +211,29 @@ class _Wake(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        (x,) = ctx.saved_tensors
-        return torch.where(((x > 0) | (grads[0] > 0)) & (x < ctx.top), grads[0], 0), None
+        (x,), given = ctx.saved_tensors, grads[0]
+        true = torch.where((x > 0) & (x < ctx.top), given, 0)
+        asleep = ~true.flatten(1).any(dim=1).reshape(-1, *[1] * (x.ndim - 1))
+        return torch.where(asleep & (x <= 0) & (given > 0), given, true), None
 
 
 class Woken(TorchFunctionMode):
-    """While on, rectifiers of any network pass gradients that would wake a unit which noise leaves at 0."""
+    """While on, rectifiers pass the gradient to be climbed where it would wake them, of pictures that get none else.
+
+    A unit that noise leaves at 0 has no gradient and could not be found (Olah et al. 2017; as Lucid redirects it). Where
+    any gradient passes, it is the true one.
+    """
 
     _ENDLESS = (F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_)
-
-    def __init__(self, on: bool) -> None:
-        super().__init__()
-        self.on = on
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Called by torch in place of each function."""
         kwargs = kwargs or {}
-        if self.on and func in self._ENDLESS:
+        if func in self._ENDLESS:
             return _Wake.apply(args[0], math.inf)
-        if self.on and func is F.relu6:
+        if func is F.relu6:
             return _Wake.apply(args[0], 6.0)
-        if self.on and func is F.hardtanh and kwargs.get("min_val") == 0:  # torch passes all but the input by name
+        if func is F.hardtanh and kwargs.get("min_val") == 0:  # torch passes all but the input by name
             return _Wake.apply(args[0], float(kwargs["max_val"]))
         return func(*args, **kwargs)
 
