@@ -220,8 +220,8 @@ class _Wake(torch.autograd.Function):
 class Woken(TorchFunctionMode):
     """While on, rectifiers pass the gradient to be climbed where it would wake them, of pictures that get none else.
 
-    A unit that noise leaves at 0 has no gradient and could not be found (Olah et al. 2017; as Lucid redirects it). Where
-    any gradient passes, it is the true one.
+    A unit that noise leaves at 0 has no gradient and could not be found (as Lucid, the code of Olah et al. 2017,
+    redirects it). Where any gradient passes, it is the true one.
     """
 
     _ENDLESS = (F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_)
