@@ -56,10 +56,12 @@ def test_a_dream_excites_more_than_a_thousand_galaxies_do_and_is_a_picture(galax
 
 def test_a_dream_repeats_itself_and_leaves_the_network_as_it_was(galaxies: np.ndarray) -> None:
     net = a_net().train()
+    before = {key: value.clone() for key, value in net.state_dict().items()}
     first, again, other = (dream(net, galaxies[3], [UNIT], octaves=2, steps=3, seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first.picture, again.picture)
     assert (first.picture != other.picture).any()
     assert net.training and all(weight.requires_grad and weight.grad is None for weight in net.parameters())
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
     assert not any(module._forward_hooks for module in net.modules())
 
 
@@ -128,10 +130,10 @@ def test_contributions_sum_to_the_answer_where_all_that_follows_is_linear(galaxi
 
 def test_figures_tell_their_numbers(galaxies: np.ndarray) -> None:
     net = a_net()
-    titles = [axes.get_title() for axes in dream(net, galaxies[3], [UNIT], octaves=1, steps=1).figure().axes]
+    titles = [axes.get_title(loc="left") for axes in dream(net, galaxies[3], [UNIT], octaves=1, steps=1).figure().axes]
     assert titles[0].startswith("galaxy") and "blocks.3, unit 5" in titles[1]
     seen = visualise(net, [UNIT, ANSWER], galaxies[:20], steps=1).figure()
-    assert [axes.get_title().split("\n")[0] for axes in seen.axes] == ["blocks.3, unit 5", "b"]
+    assert [axes.get_title(loc="left").split("\n")[0] for axes in seen.axes] == ["blocks.3, unit 5", "b"]
 
 
 def test_what_cannot_be_is_refused(galaxies: np.ndarray) -> None:

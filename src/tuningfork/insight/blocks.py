@@ -83,7 +83,7 @@ def contributions(
     (gradient,) = torch.autograd.grad(z, [out])
     terms = (gradient * out)[0].detach()
     terms = terms.reshape(len(terms), *(terms.shape[1:] or (1, 1)))
-    return float(z), terms.sum(dim=(1, 2)).numpy(), terms.numpy()
+    return float(z.detach()), terms.sum(dim=(1, 2)).numpy(), terms.numpy()
 
 
 def building_blocks(

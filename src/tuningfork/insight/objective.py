@@ -13,7 +13,7 @@ from torch import Tensor
 from .. import recipe
 from ..errors import RecipeError
 from ..model.net import GalaxyNet
-from .layers import Layer, find_layer, recorded
+from .layers import Layer, find_layer, recorded, still
 
 _BATCH = 64
 
@@ -92,7 +92,7 @@ def excitations(net: GalaxyNet, pictures: NDArray[np.uint8], objectives: Sequenc
     check_pictures(net, pictures)
     layers = check_objectives(net, objectives)
     found = np.empty((len(pictures), len(objectives)), np.float32)
-    with torch.inference_mode():
+    with torch.inference_mode(), still(net):
         for start in range(0, len(pictures), _BATCH):
             some = torch.from_numpy(np.ascontiguousarray(pictures[start : start + _BATCH])).float() / 255
             outputs = layer_outputs(net, some, layers)
