@@ -92,3 +92,13 @@ def test_without_lenstronomy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lenstronomy", None)
     with pytest.raises(MissingExtra, match=r"tuningfork\[lenses\]"):
         to_source(SPHERE, np.ones(2), np.ones(2))
+
+
+def test_images_are_the_same_whatever_was_drawn_before() -> None:
+    deflector = Deflector((Halo(1.4, 0.7, 30.0), Halo(0.4, 0.8, 80.0, 1.0, 0.3)), 0.05, 20.0)
+    found = []
+    for seed in range(8):
+        np.random.seed(seed)  # the solver draws from numpy's global generator
+        found.append([np.concatenate(images(deflector, 0.05 + 0.01 * k, 0.1)).tobytes() for k in range(20)])
+        assert np.random.get_state()[1][0] == seed  # and the user's own draws are left as they were
+    assert all(one == found[0] for one in found)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -87,6 +89,17 @@ def to_source(deflector: Deflector, x: np.ndarray, y: np.ndarray) -> tuple[np.nd
     return np.reshape(beta_x, x.shape), np.reshape(beta_y, x.shape)
 
 
+@contextmanager
+def _seeded() -> Iterator[None]:
+    """The same draws of numpy's global generator each time: lenstronomy's solver shortens some of its steps by them."""
+    before = np.random.get_state()
+    np.random.seed(0)
+    try:
+        yield
+    finally:
+        np.random.set_state(before)
+
+
 def images(deflector: Deflector, x: float, y: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The images of a point at (x, y) in the source plane: their x, y (arcsec) and signed magnifications.
 
@@ -99,16 +112,17 @@ def images(deflector: Deflector, x: float, y: float) -> tuple[np.ndarray, np.nda
     solver = _lenstronomy()[1].LensEquationSolver(model)
     window = 2.4 * (deflector.reach + np.hypot(x, y)) + 0.5
     smallest = min((halo.einstein_radius for halo in deflector.halos), default=1.0)
-    seen_x, seen_y = solver.image_position_from_source(
-        x,
-        y,
-        arguments,
-        min_distance=max(window / 120, min(0.1, 0.1 * smallest)),
-        search_window=window,
-        precision_limit=1e-9,
-        num_iter_max=100,
-        magnification_limit=1e-3,
-    )
+    with _seeded():
+        seen_x, seen_y = solver.image_position_from_source(
+            x,
+            y,
+            arguments,
+            min_distance=max(window / 120, min(0.1, 0.1 * smallest)),
+            search_window=window,
+            precision_limit=1e-9,
+            num_iter_max=100,
+            magnification_limit=1e-3,
+        )
     if not len(seen_x):
         return np.zeros(0), np.zeros(0), np.zeros(0)
     magnified = model.magnification(np.asarray(seen_x), np.asarray(seen_y), arguments)  # type: ignore[attr-defined]
