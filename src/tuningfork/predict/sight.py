@@ -13,6 +13,7 @@ from ..errors import BadImage, Reason
 from ..galaxy.cutout import COLOUR, GREY, Cutout, Record
 from ..galaxy.display import Display, to_picture
 from ..galaxy.frame import SourceFound, framed
+from ..galaxy.light import LIGHT, as_light
 
 MOST_UNNAMED = 5  # planes that may be bands though nobody names them; more are as likely so many galaxies
 PORTRAIT = 420  # px, the shorter side of a kept picture is averaged down to at most this
@@ -55,9 +56,11 @@ def seen_as(record: Record, cutout: Cutout, bands: tuple[str, ...]) -> Sight:
     """The cutout in the ``bands`` of a model, by name; or, of flux, the picture of it that the model knows.
 
     A model of colour pictures sees flux of three bands or more as :func:`~tuningfork.galaxy.display.to_picture` shows
-    it to people (of planes that nobody names, at most five), and a model of grey pictures flux of one band. In FITS
-    files the first row is the lowest, in pictures the highest: the picture is flipped, or spirals would wind the other
-    way. (A FITS image whose coordinates mirror the sky is not told apart.)
+    it to people (of planes that nobody names, at most five), and a model of grey pictures flux of one band. A model of
+    light sees flux of any bands as their sum (:func:`~tuningfork.galaxy.light.as_light`), and grey pictures too; of
+    colour pictures those of colour know more. In FITS files the first row is the lowest, in pictures the highest: what
+    is seen is flipped, or spirals would wind the other way. (A FITS image whose coordinates mirror the sky is not told
+    apart.)
 
     Raises BadImage (MISSING_BAND), with what to do about it.
     """
@@ -71,16 +74,25 @@ def seen_as(record: Record, cutout: Cutout, bands: tuple[str, ...]) -> Sight:
             f"{count} planes without names: name them with --bands if they are bands; galaxies of a stack, one by one"
         )
         raise BadImage(Reason.MISSING_BAND, told)
+    flipped = record.format == "fits"
+    if bands == LIGHT and cutout.bands != COLOUR:
+        return Sight(as_light(cutout, upside_down=flipped), flipped, _as_light_note(cutout))
     if cutout.is_picture or not ((bands == COLOUR and count >= 3) or (bands == GREY and count == 1)):
         raise BadImage(Reason.MISSING_BAND, _advice(cutout, bands))
     picture = np.moveaxis(to_picture(cutout), 2, 0)[: len(bands)]
-    flipped = record.format == "fits"
     if flipped:
         picture = picture[:, ::-1]
     note = f"flux in {', '.join(cutout.bands)} was turned into {'colour' if bands == COLOUR else 'grey'} pictures"
     if unnamed and bands == COLOUR:
         note += ", blue first: where the planes run otherwise, name them, such as --bands i,r,g"
     return Sight(replace(cutout, pixels=np.ascontiguousarray(picture), bands=bands), flipped, note)
+
+
+def _as_light_note(cutout: Cutout) -> str:
+    """What was done to a galaxy for a model of light, where that is worth telling."""
+    if cutout.is_picture:
+        return "grey pictures were taken for flux stretched as SDSS's are, and turned back into it"
+    return f"the models of flux saw the sum of {', '.join(cutout.bands)}" if len(cutout.bands) > 1 else ""
 
 
 def _advice(cutout: Cutout, bands: tuple[str, ...]) -> str:
