@@ -26,7 +26,7 @@ from tuningfork.workflow.experiments.choices import Sky
 from tuningfork.workflow.reference import RECIPE, ReferenceRecipe, make_models
 from tuningfork.workflow.samples import SAMPLES, gather_samples
 
-EACH = 24  # galaxies of each sample
+EACH = 60  # galaxies of each sample: of fewer, calibration has too few in the validation part
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +46,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             columns = {"class": ["elliptical", "merger", "dont_know"] * (EACH // 3)}
         elif name == "efigi":
             columns = {column: generator.random(EACH).round(2).tolist() for column in Tree.load("efigi").columns}
+            columns["T"] = generator.integers(-3, 8, EACH).tolist()
         else:
             votes = catalog.select(ids)
             names = [f"{column}_count" for column in Tree.load("gz2").columns]
@@ -144,7 +145,7 @@ def test_models_are_made_judged_and_told_of_once(
         f"accuracy {figure['value']:.4g}" in done.text()
         and f"{release.bytes_of(shelf) / 1e6:.1f} MB in all" in done.text()
     )
-    manifest = Catalog.read(shelf / "manifest.parquet")
+    manifest = Catalog.read(shelf / "split.parquet")
     told = dict(zip(manifest.ids, manifest["part"].tolist(), strict=True))
     union = gather_samples(data, tmp_path / "out" / "samples", toy.sky).catalog
     assert union is not None and told == dict(zip(union.ids, union["part"].tolist(), strict=True))

@@ -22,6 +22,7 @@ from ..model.card import CARD, Card
 from ..model.share import ship
 from ..predict.predict import predict
 from ..train.choices import TrainRecipe
+from .calibrate import calibrate
 from .experiments.choices import Sky
 from .release import HEADS, Release, Told, accompany, release, settle, told_of
 from .samples import gather_samples
@@ -86,24 +87,26 @@ def make_models(
     shipped = {name: shelf / name for name in trained}
     asked = json.dumps(recipes.to_mapping(chosen), sort_keys=True)
     key = disk.sha256((asked + "".join(Card.load(one).digest for one in trained.values())).encode())
-    _once(folder / "shipped.json", key, partial(_ship, Bench(Path(data), union, trained, folder, chosen, progress)))
+    notes = _once(
+        folder / "shipped.json", key, partial(_ship, Bench(Path(data), union, trained, folder, chosen, progress))
+    )
     bench = Bench(Path(data), union, shipped, folder, chosen, progress)
     found = [_once(folder / f"{measure.__name__}.json", key, partial(measure, bench)) for measure in MEASURES]
     for name, place in shipped.items():
         settle(place, _joined([one.get(name, {}) for one in found]))
-    return release(shelf, shipped, summary.notes)
+    return release(shelf, shipped, (*summary.notes, *notes))
 
 
-def _ship(bench: Bench) -> dict[str, str]:
-    """Write the set of calibrated models, what lies beside them, and return their digests."""
+def _ship(bench: Bench) -> list[str]:
+    """Write the set of calibrated models and what lies beside them; notes of the calibration."""
     assert bench.union.catalog is not None
     shelf, start = bench.out / SHIPPED, Path(bench.recipe.train.model.pretrained).name  # a file's place is of no use
     told = told_of(bench.models, bench.union.catalog, bench.recipe.train.labels, start or "random weights")
-    calibrated, strangeness = CALIBRATE(bench)
-    tell = {name: {**told[name], **calibrated.get(name, {})} for name in bench.models}
-    cards = ship(bench.models, shelf, tell=tell, strangeness=strangeness)
+    fitted = calibrate(bench.union, bench.models, views=bench.recipe.views, progress=bench.progress)
+    tell = {name: {**told[name], **fitted.tell.get(name, {})} for name in bench.models}
+    ship(bench.models, shelf, tell=tell, strangeness=fitted.strangeness)
     accompany(shelf, bench.union.catalog, recipes.replace(bench.recipe, {"train.model.pretrained": start}))
-    return {name: card.digest for name, card in cards.items()}
+    return list(fitted.notes)
 
 
 def _once(path: Path, key: str, work: Callable[[], Any]) -> Any:
@@ -120,11 +123,6 @@ def _joined(told: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     return {entry: [one for each in told for one in each.get(entry, ())] for entry in ("measured", "fails")}
 
 
-def uncalibrated(bench: Bench) -> tuple[Told, None]:
-    """No calibration: the answers are those of the networks, and no encoder knows what is strange to it."""
-    return {}, None
-
-
 def judged(bench: Bench) -> Told:
     """Judge each model on its sample, with the report ``out``/NAME.html; figures of those with classes.
 
@@ -133,7 +131,6 @@ def judged(bench: Bench) -> Told:
     return {name: told for name in bench.models if (told := _judge(bench, name))}
 
 
-CALIBRATE: Callable[[Bench], tuple[Told, Mapping[str, Any] | None]] = uncalibrated
 MEASURES: tuple[Callable[[Bench], Told], ...] = (judged,)  # figures stand on cards in this order
 
 

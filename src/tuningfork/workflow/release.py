@@ -20,7 +20,7 @@ from .info import list_shipped
 
 LICENCE = "BSD-3-Clause"
 LICENCE_TEXT = Path(__file__).resolve().parents[1] / "model" / "reference-licence.txt"
-MANIFEST = "manifest.parquet"
+MANIFEST = "split.parquet"  # as a run has it: `predict --part test` finds it beside the models
 LARGEST = 24_000_000  # bytes of the whole set
 EFFICIENTNET = "Tan & Le 2019 (EfficientNet)"
 Told = Mapping[str, Mapping[str, Any]]  # by model, entries of its card
@@ -95,18 +95,20 @@ class Release:
         return "\n".join([*lines, f"{len(self.rows)} models, {self.bytes / 1e6:.1f} MB in all: '{self.path}'"])
 
 
-def told_of(folders: Mapping[str, Path], catalog: Catalog, choice: LabelChoice, weights: str) -> Told:
+def told_of(
+    folders: Mapping[str, Path], catalog: Catalog, choice: LabelChoice, weights: str, heads: Mapping[str, Head] = HEADS
+) -> Told:
     """By model the entries of its card that tell where it comes from; nothing in them names a place on one machine.
 
     ``folders`` are those of the trained models, ``catalog`` is what they learnt from, with the column "part", by the
-    labels of ``choice``; ``weights`` says what the encoder began from. "training" counts the galaxies of each part with
-    a label of that model.
+    labels of ``choice``; ``weights`` says what the encoder began from, ``heads`` the rest. "training" counts the
+    galaxies of each part with a label of that model.
     """
     parts = dict(zip(catalog.ids, catalog["part"].tolist(), strict=True))
     counted = {one.choice.name: Counter(parts[name] for name in one.ids) for one in make_labels(catalog, choice).parts}
     told = {}
     for name, folder in folders.items():
-        head, training = HEADS[name], dict(Card.load(folder).training)
+        head, training = heads[name], dict(Card.load(folder).training)
         galaxies = {part: counted[name][part] for part in PARTS}
         training |= {"on": head.on, "galaxies": galaxies, "began": weights}
         training["origin"] = [_without_place(line) for line in training.get("origin", [])]
