@@ -106,31 +106,54 @@ def _parts(name: str, source: Source, test: float, validation: float) -> dict[st
     return {f"{name}:{one}": str(word) for one, word in zip(source.ids, words, strict=True)}
 
 
-def example_votes(index: Path, survey: str) -> Catalog:
-    """Galaxy Zoo's examples of its answers, of one survey, as votes in the columns of Galaxy Zoo 2's tree.
+@dataclass(frozen=True)
+class Example:
+    """One of Galaxy Zoo's example pictures: ``answer`` is the number of its answer within ``question`` (tree gz2)."""
 
-    ``index`` is a CSV with the columns file, survey, question and answer_text. An example counts as
-    :data:`EXAMPLE_VOTES` votes for its answer, and for what led to its question: where several answers of one question
-    do, they share these evenly. Of other questions it says nothing. Left out are rows whose question follows on several
-    ("is anything odd?"), or is not the tree's: other surveys ask otherwise. Raises :class:`BadCatalog` where
-    columns are missing.
+    id: str
+    survey: str
+    question: str
+    answer: int
+
+
+def read_examples(index: Path) -> list[Example]:
+    """Galaxy Zoo's examples of its answers, of all surveys, by the questions of Galaxy Zoo 2's tree.
+
+    ``index`` is a CSV with the columns file, survey, question and answer_text. Surveys word one question otherwise: the
+    nearest wording is taken. Left out are rows whose question or answer is not the tree's. Raises :class:`BadCatalog`
+    where columns are missing.
     """
     table = read_table(index, lambda names: names)
     if missing := {"file", "survey", "question", "answer_text"} - {*table.column_names}:
         raise BadCatalog(f"'{index}' has no column {', '.join(sorted(missing))}: it is no index of examples")
     tree = Tree.load("gz2")
     asked = {question.text: question.name for question in tree.questions}
-    ids, votes = [], []
+    examples = []
     for row in table.select(["file", "survey", "question", "answer_text"]).to_pylist():
-        near = difflib.get_close_matches(row["question"] or "", asked, 1, ALIKE) if row["survey"] == survey else []
-        answers = tree.question(asked[near[0]]).answers if near else ()
-        words = [answer.text.lower() for answer in answers]
-        above = _above(tree, asked[near[0]]) if near else None
-        if (row["answer_text"] or "").lower() not in words or above is None:
+        near = difflib.get_close_matches(row["question"] or "", asked, 1, ALIKE)
+        words = [answer.text.lower() for answer in tree.question(asked[near[0]]).answers] if near else []
+        if (said := (row["answer_text"] or "").lower()) in words:
+            examples.append(Example(Path(row["file"]).stem, row["survey"], asked[near[0]], words.index(said)))
+    return examples
+
+
+def example_votes(index: Path, survey: str) -> Catalog:
+    """Galaxy Zoo's examples of its answers, of one survey, as votes in the columns of Galaxy Zoo 2's tree.
+
+    ``index`` is that of :func:`read_examples`. An example counts as :data:`EXAMPLE_VOTES` votes for its answer, and for
+    what led to its question: where several answers of one question do, they share these evenly. Of other questions it
+    says nothing. Left out are rows whose question follows on several ("is anything odd?"), or is not the tree's: other
+    surveys ask otherwise. Raises :class:`BadCatalog` where columns are missing.
+    """
+    tree = Tree.load("gz2")
+    ids, votes = [], []
+    for one in read_examples(index):
+        above = _above(tree, one.question) if one.survey == survey else None
+        if above is None:
             continue
         counts = EXAMPLE_VOTES * above
-        counts[tree.slices[asked[near[0]]].start + words.index(row["answer_text"].lower())] = EXAMPLE_VOTES
-        ids.append(Path(row["file"]).stem)
+        counts[tree.slices[one.question].start + one.answer] = EXAMPLE_VOTES
+        ids.append(one.id)
         votes.append(counts)
     columns = np.array(votes).reshape(len(ids), tree.n_answers)
     named = {f"{name}_count": columns[:, k].tolist() for k, name in enumerate(tree.columns)}
