@@ -118,7 +118,7 @@ def test_contributions_sum_to_the_answer_where_all_that_follows_is_linear(galaxi
     value, summed, terms = contributions(net, galaxies[3], "c", "blocks.5")  # then the mean and the last layer
     assert summed.shape == (128,) and terms.shape == (128, 8, 8)
     np.testing.assert_allclose(summed, terms.sum(axis=(1, 2)), rtol=1e-5, atol=1e-6)
-    assert summed.sum() + float(net.last.bias[2]) == pytest.approx(value, rel=1e-4, abs=1e-5)
+    assert summed.sum() + float(net.last.bias[2].detach()) == pytest.approx(value, rel=1e-4, abs=1e-5)
     planted = int(np.argmin(np.abs(summed)))
     with torch.no_grad():
         net.last.weight[2, planted] = 100.0
