@@ -263,7 +263,8 @@ class _Writer:
         for ids, _, why, stored in self.waiting:
             done = np.array([one not in why for one in ids], np.bool_)
             whole = np.zeros((len(ids), width), self.type)
-            whole[done] = stored
+            if done.any():  # of batches without a good galaxy the width is not known
+                whole[done] = stored
             self.content.update("\0".join(ids).encode() + b"\0" + np.packbits(done).tobytes() + whole.tobytes())
         self.file.write_table(pa.concat_tables([_table(one, self.schema, self.type) for one in self.waiting]))
         self.waiting = []
@@ -281,7 +282,8 @@ def _table(
     width = schema.field("feature").type.list_size
     done = np.array([one not in why for one in ids], np.bool_)
     whole = np.zeros((len(ids), width), kind)
-    whole[done] = stored
+    if done.any():
+        whole[done] = stored
     feature = pa.FixedSizeListArray.from_arrays(pa.array(whole.ravel()), width, mask=pa.array(~done))
     status = ["done" if one else "rejected" for one in done.tolist()]
     ra, dec = zip(*positions, strict=True)

@@ -53,11 +53,12 @@ class FewLabels:
     balanced: float
     mean: Singles
     scale: Singles
+    basis: Singles  # (F, N)
     model: Any
 
     def probabilities(self, features: NDArray[Any]) -> Singles:
         """Class probabilities (N, K) float32 of features (N, F)."""
-        raw = _probabilities(self.model, (features - self.mean) / self.scale, len(self.classes), self.kind)
+        raw = _probabilities(self.model, (features - self.mean) / self.scale @ self.basis, len(self.classes), self.kind)
         return np.asarray(scale(raw, self.temperature), np.float32)
 
 
@@ -175,6 +176,9 @@ def fit_labels(
     deviation = features.std(axis=0) if deviation is None else deviation
     deviation = np.where(deviation > 1e-6, deviation, 1).astype(np.float32)
     x = np.asarray((features - mean) / deviation, np.float32)
+    # an L2 penalty, and angles, know of the span of the N galaxies alone: N << F, so that all is quick and exact there
+    basis = np.linalg.qr(x.T)[0] if len(x) < x.shape[1] else np.eye(x.shape[1], dtype=np.float32)
+    x = x @ basis
     held = _held_out(x, classes, len(names), kind, seed)
     right = held.argmax(axis=1) == classes
     low, high = wilson(np.array([right.mean()]), np.array([float(len(right))]))
@@ -183,7 +187,7 @@ def fit_labels(
     return FewLabels(
         names, kind, choice, temperature, counts, Estimate(float(right.mean()), float(low[0]), float(high[0])),
         float(np.mean([right[classes == k].mean() for k in range(len(names))])),
-        np.asarray(mean, np.float32), deviation, _fitted(x, classes, kind, choice),
+        np.asarray(mean, np.float32), deviation, basis, _fitted(x, classes, kind, choice),
     )  # fmt: skip
 
 
@@ -205,7 +209,12 @@ def _held_out(x: Singles, classes: Ints, k: int, kind: str, seed: int) -> Floats
 
 
 def _chosen(x: Singles, classes: Ints, k: int, kind: str, seed: int) -> float:
-    """The C, or number of neighbours, of the smallest log loss by cross-validation; of equal ones the first."""
+    """The C, or number of neighbours, of the smallest log loss by cross-validation; of equal ones the first.
+
+    Where a class has a single galaxy left, nothing can be held out: C = 0.01, or one neighbour.
+    """
+    if np.bincount(classes, minlength=k).min() < 2:
+        return 0.01 if kind == "logistic" else 1.0
     folds = _folds(classes, seed + 1)
     most = min(len(learn) for learn, _ in folds)
     losses = {}
@@ -219,29 +228,13 @@ def _chosen(x: Singles, classes: Ints, k: int, kind: str, seed: int) -> float:
     return min(losses, key=lambda one: losses[one])
 
 
-@dataclass(frozen=True, eq=False)
-class _Linear:
-    """A logistic regression on the span of its N galaxies, which is all that an L2 penalty lets it use (N << F)."""
-
-    basis: Singles  # (F, N): orthonormal
-    fitted: LogisticRegression
-
-    @property
-    def classes_(self) -> Ints:
-        return np.asarray(self.fitted.classes_, np.int64)
-
-    def predict_proba(self, x: NDArray[Any]) -> Floats:
-        return np.asarray(self.fitted.predict_proba(x @ self.basis), np.float64)
-
-
 def _fitted(x: Singles, classes: Ints, kind: str, choice: float) -> Any:
     if kind == "neighbours":
         return KNeighborsClassifier(int(choice), metric="cosine", algorithm="brute").fit(x, classes)
-    basis = np.linalg.qr(x.T)[0] if x.shape[0] < x.shape[1] else np.eye(x.shape[1], dtype=np.float32)
     made = LogisticRegression(C=choice, class_weight="balanced", max_iter=500)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # 500 steps are near enough to choose and to answer by
-        return _Linear(basis, made.fit(x @ basis, classes))
+        return made.fit(x, classes)
 
 
 def _probabilities(model: Any, x: NDArray[Any], k: int, kind: str) -> Floats:

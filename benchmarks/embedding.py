@@ -1,0 +1,78 @@
+"""How near embed comes to the bare network: galaxies per second of both, and of decoding alone, in one run.
+
+The limit of a machine that decodes and runs the network one after the other is 1 / (1/decode + 1/network). The claim:
+embed, with everything that it does besides (reading, checking digests, writing features), reaches at least half of it.
+
+    python benchmarks/embedding.py SOURCE MODEL [--galaxies 2000] [--repeat 3]
+"""
+
+import argparse
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from os import sched_getaffinity
+from pathlib import Path
+
+import numpy as np
+
+import tuningfork
+from tuningfork.galaxy.cutout import Record
+from tuningfork.galaxy.display import render_record
+from tuningfork.insight.embedding import embed, open_seer
+
+
+def main() -> None:
+    """Measure, and print one line per part and the ratio."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source")
+    parser.add_argument("model")
+    parser.add_argument("--galaxies", type=int, default=2000)
+    parser.add_argument("--repeat", type=int, default=3, help="rounds; the best of each part counts")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--engine", default="auto")
+    parser.add_argument("--threads", type=int, default=0)
+    choice = parser.parse_args()
+    source = tuningfork.open_source(choice.source)
+    seer = open_seer(choice.model, engine=choice.engine, threads=choice.threads)
+    some = islice(source.records(), choice.galaxies)
+    records = [one for one in some if isinstance(one, Record)]
+    cores = choice.threads or len(sched_getaffinity(0))
+    starts = range(0, len(records), choice.batch)
+
+    def decode() -> list[np.ndarray]:
+        chunks = [records[start : start + choice.batch] for start in starts]
+        with ThreadPoolExecutor(cores) as pool:
+            made = pool.map(lambda chunk: np.stack([render_record(one, seer.display) for one in chunk]), chunks)
+            return list(made)
+
+    images = decode()
+
+    def network() -> None:
+        for some in images:
+            seer.graph(some)
+
+    def whole() -> None:
+        with tempfile.TemporaryDirectory() as place:
+            embed(
+                source, choice.model, Path(place) / "features.parquet", ids=[one.id for one in records],
+                engine=choice.engine, threads=choice.threads, batch=choice.batch,
+            )  # fmt: skip
+
+    rates = {}
+    for name, part in (("decode alone", decode), ("network alone", network), ("embed", whole)):
+        seconds = []
+        for _ in range(choice.repeat):
+            began = time.perf_counter()
+            part()
+            seconds.append(time.perf_counter() - began)
+        rates[name] = len(records) / min(seconds)
+        print(f"{name:14} {rates[name]:10,.0f} galaxies/s")
+    limit = 1 / (1 / rates["decode alone"] + 1 / rates["network alone"])
+    print(f"{'limit':14} {limit:10,.0f} galaxies/s = 1 / (1/decode + 1/network)")
+    print(f"embed / limit = {rates['embed'] / limit:.2f} (claim: >= 0.5; {seer.engine}, {cores} cores)")
+    print(f"embed / network alone = {rates['embed'] / rates['network alone']:.2f}")
+
+
+if __name__ == "__main__":
+    main()
