@@ -9,7 +9,8 @@ from astropy.io import fits
 from tuningfork.errors import BadImage, Reason
 from tuningfork.galaxy.cutout import COLOUR, Cutout, Record
 from tuningfork.galaxy.display import Display, lupton_rgb, render, render_record
-from tuningfork.galaxy.light import LIGHT, SOFTENING, as_light, light, sky_and_noise, unstretched
+from tuningfork.galaxy.frame import find_source
+from tuningfork.galaxy.light import LIGHT, SOFTENING, as_light, find_light, light, sky_and_noise, unstretched
 from tuningfork.simulate import picture as simulated
 
 SIDE = 64
@@ -95,8 +96,24 @@ def test_a_display_of_light_shows_flux_of_any_bands_and_pictures() -> None:
     assert all(image.shape == (1, 32, 32) for image in images)
     disc = images[1] > 60  # below, noise differs
     for image in images:
-        assert np.abs(image - images[1])[disc].mean() < 6  # of 255 grey levels: the frames differ by a few per cent
+        assert np.abs(image - images[1])[disc].mean() < 15  # grey levels: depth differs, and the frame by a tenth
     np.testing.assert_array_equal(render(as_light(gri), SHOWN), images[1])
+
+
+def test_a_bright_nucleus_does_not_become_the_frame() -> None:
+    """A disc with a nucleus a hundred times brighter: in flux Petrosian's radius is the nucleus's."""
+    rows, columns = np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2
+    r = np.hypot(rows, columns)
+    disc = np.exp(-r / 8) + np.random.default_rng(5).normal(0, 0.01, r.shape)
+    plain, active = (np.float32(one)[None] for one in (disc, disc + 100 * np.exp(-0.5 * r**2)))
+    assert find_source(active).petrosian_radius < 0.3 * find_source(plain).petrosian_radius
+    assert find_light(active).petrosian_radius == pytest.approx(find_light(plain).petrosian_radius, rel=0.25)
+
+
+def test_the_frame_depends_little_on_depth_and_not_on_units() -> None:
+    shallow, deep = (find_light(flux(noise)).petrosian_radius for noise in (0.02, 0.002))
+    assert shallow == pytest.approx(deep, rel=0.25)
+    assert find_light(flux(0.02) * 1000 + 7).petrosian_radius == pytest.approx(shallow, rel=1e-3)
 
 
 def test_fits_files_are_shown_the_right_way_up() -> None:

@@ -14,7 +14,7 @@ from ..errors import BadImage, Reason, RecipeError
 from . import smoothing
 from .cutout import COLOUR, GREY, Cutout, Record
 from .frame import find_source, framed
-from .light import LIGHT, as_light, sky_and_noise
+from .light import LIGHT, as_light, find_light, sky_and_noise
 from .resample import Square, resampled, resampled_picture
 
 STRETCHES = ("none", "linear", "sqrt", "log", "asinh", "lupton")
@@ -36,8 +36,9 @@ class Display:
     over the bands is below ``mask`` become 0 in all of them.
 
     ``petrosian`` takes the place of ``crop``: the square is so many Petrosian radii wide, about the source that
-    :func:`~tuningfork.galaxy.frame.find_source` finds in these bands, so that pictures of any scale show their galaxy
-    alike; never wider than the picture's shorter side. Raises RecipeError for what cannot be.
+    :func:`~tuningfork.galaxy.frame.find_source` finds in these bands (in light
+    :func:`~tuningfork.galaxy.light.find_light`), so that pictures of any scale show their galaxy alike; never wider
+    than the picture's shorter side. Raises RecipeError for what cannot be.
     """
 
     size: int = 64  # px, side of the network's input
@@ -224,7 +225,8 @@ def _shown(pixels: NDArray[Any], cutout: Cutout, display: Display) -> tuple[tupl
     height, width = pixels.shape[1:]
     if not display.petrosian:
         return (height / 2, width / 2), _crop_side(display, (height, width), cutout.pixel_scale, cutout.shrink)
-    centre, side = framed(find_source(pixels), display.petrosian, (height, width))
+    source = find_light(pixels) if display.bands == LIGHT else find_source(pixels)
+    centre, side = framed(source, display.petrosian, (height, width))
     if side < SMALLEST_CROP:
         raise BadImage(Reason.TOO_SMALL, f"the source's frame is {side:.2g} px; at least {SMALLEST_CROP} are needed")
     return centre, side

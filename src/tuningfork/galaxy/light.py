@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import BadImage, Reason
 from .cutout import Cutout
+from .frame import SourceFound, find_source
 
 LIGHT = ("light",)  # the band of such a plane
 SOFTENING = 0.00142  # of SDSS's colour pictures, in shares of white: see simulate/picture.py
@@ -62,6 +63,22 @@ def as_light(cutout: Cutout, *, upside_down: bool = False) -> Cutout:
     if cutout.bands != LIGHT:
         plane = unstretched(plane) if cutout.is_picture else light(plane)
     return replace(cutout, pixels=np.ascontiguousarray(plane[:, ::-1] if upside_down else plane), bands=LIGHT)
+
+
+def find_light(plane: NDArray[np.float32]) -> SourceFound:
+    """The source by which a plane of light (1, height, width) is framed: found in the square root of its flux.
+
+    That is 2 sign(x) (sqrt(1 + |x|) - 1), x the flux above the sky in units of its noise: linear below the noise, and
+    above it a power law, so that the radius does not depend on depth. In flux itself Petrosian's ratio falls off behind
+    a bright nucleus, and the frame would hold that alone: over 60 galaxies each of Galaxy Zoo 1 and EFIGI the radius in
+    flux was 0.38 to 0.85 and 0.07 to 0.88 (5 to 95%) of that in SDSS's picture, this one 0.79 to 1.06 and 0.78 to 1.03.
+    Raises what :func:`~tuningfork.galaxy.frame.find_source` does.
+    """
+    sky, noise = sky_and_noise(plane)
+    known = plane[np.isfinite(plane)]
+    unit = max(float(noise[0]), 1e-6 * float(np.ptp(known)) if known.size else 0.0) or 1.0
+    x = (plane - np.float32(sky[0])) / np.float32(unit)
+    return find_source(np.asarray(2 * np.sign(x) * (np.sqrt(1 + np.abs(x)) - 1), dtype=np.float32))
 
 
 def sky_and_noise(flux: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -13,7 +13,7 @@ from ..errors import BadImage, Reason
 from ..galaxy.cutout import COLOUR, GREY, Cutout, Record
 from ..galaxy.display import Display, to_picture
 from ..galaxy.frame import SourceFound, framed
-from ..galaxy.light import LIGHT, as_light
+from ..galaxy.light import LIGHT, as_light, find_light
 
 MOST_UNNAMED = 5  # planes that may be bands though nobody names them; more are as likely so many galaxies
 PORTRAIT = 420  # px, the shorter side of a kept picture is averaged down to at most this
@@ -113,7 +113,8 @@ def portrait(record: Record, sight: Sight, source: SourceFound | None, display: 
         picture, source = picture[::-1], source and upside_down(source, height)
     centre, side = (width / 2, height / 2), float(min(height, width))
     if display.petrosian and source is not None:
-        (y, x), side = framed(source, display.petrosian, (height, width))
+        seen = find_light(cutout.pixels) if display.bands == LIGHT else source
+        (y, x), side = framed(seen, display.petrosian, (height, width))
         centre = (x, y)
     elif display.crop:
         known = display.pixel_scale and cutout.pixel_scale
