@@ -1,0 +1,218 @@
+"""Checks of a map: does it change when the network forgets, and does the answer go when its pixels do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+from scipy.stats import rankdata
+
+from ..evaluate.bootstrap import Floats
+from ..evaluate.plots import _STYLE as STYLE
+from ..evaluate.plots import COLOURS, FAINT
+from ..model.card import Card
+from ..model.net import GalaxyNet
+from .attribution import BATCH, METHODS, Attribution, attribute, sky
+from .attributionplots import bare, isophotes, show_map
+from .layers import layers_of, still
+from .targets import VALUE
+
+DEPENDS = 0.5  # rank correlation with the map of a random network, below which a map depends on what was learnt
+BEATEN = 0.95  # share of displaced maps that a map must beat
+
+
+@dataclass(frozen=True, eq=False)
+class Randomisation:
+    """Maps (stages, S, S) of a network whose layers are made random from the last on; the first is the trained one's.
+
+    ``stages`` names the layers down to which the weights are random, "" for the first. ``correlation`` (stages) is
+    Spearman's with the first map, of the numbers with their signs; 0 where a map is the same everywhere.
+    """
+
+    of: Attribution
+    stages: tuple[str, ...]
+    maps: Floats
+    correlation: Floats
+
+    @property
+    def passed(self) -> bool:
+        """Whether the map of the wholly random network is another: a correlation within 0.5 of 0, our choice."""
+        return bool(abs(self.correlation[-1]) < DEPENDS)
+
+    def figure(self) -> Figure:
+        """The maps, each on its own scale, with their correlations."""
+        with matplotlib.rc_context(STYLE):
+            figure = Figure(figsize=(1.7 * len(self.maps), 2.5), layout="constrained")
+            verdict = "depends on what was learnt" if self.passed else "hardly depends on what was learnt"
+            title = f"{METHODS[self.of.method].title} {verdict}: weights made random from the last layer on"
+            figure.suptitle(title, x=0.01, ha="left", size=9.5, weight="bold")
+            for axes, stage, values, how in zip(
+                figure.subplots(1, len(self.maps), squeeze=False)[0],
+                self.stages,
+                self.maps,
+                self.correlation,
+                strict=True,
+            ):
+                show_map(axes, values, self.of.signed)
+                isophotes(axes, self.of.pixels, "#444444" if self.of.signed else "white")
+                axes.set_title(f"to {stage}" if stage else "trained", fontsize=7, fontweight="normal")
+                bare(axes).set_xlabel(f"rank correlation {how:.2f}", fontsize=7)
+        return figure
+
+
+def randomisation(
+    net: GalaxyNet, card: Card, found: Attribution, *, stages: int = 5, seed: int = 0, baseline: str = "sky"
+) -> Randomisation:
+    """The cascading randomisation test of Adebayo et al. 2018 (arXiv:1810.03292): a map must change with the weights.
+
+    From the last layer on, in ``stages`` steps of as many layers each, weights are made random and the attribution
+    ``found`` is made again, of the same answer. Here the numbers of each tensor are shuffled, so that their
+    distribution stays what it was and outputs neither vanish nor explode. The network is as it was afterwards.
+    """
+    names = {name: module for name, module in [*net.backbone.named_modules(), ("last", net.last)] if name}
+    order = [one.name for one in layers_of(net) if any(True for _ in names[one.name].parameters(recurse=False))]
+    parts = [part for part in np.array_split(np.array(order[::-1]), min(stages, len(order))) if len(part)]
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    layer = found.layer or None
+    maps = [found.map]
+    generator = torch.Generator().manual_seed(seed)
+    try:
+        for part in parts:
+            for name in part:
+                for weight in names[str(name)].parameters(recurse=False):
+                    _shuffle(weight, generator)
+            options = {"turns": found.turned, "baseline": baseline, "layer": layer}
+            maps.append(attribute(net, card, found.pixels, found.target, found.method, **options).map)  # type: ignore[arg-type]
+    finally:
+        net.load_state_dict(before)
+    correlation = np.array([_rank_correlation(found.map, one) for one in maps])
+    return Randomisation(found, ("", *(str(part[-1]) for part in parts)), np.stack(maps), correlation)
+
+
+def _shuffle(weight: torch.nn.Parameter, generator: torch.Generator) -> None:
+    order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
+    with torch.no_grad():
+        weight.copy_(weight.flatten()[order].reshape(weight.shape))
+
+
+def _rank_correlation(first: Floats, second: Floats) -> float:
+    ranks = [rankdata(one.ravel()) for one in (first, second)]
+    if any(np.ptp(one) == 0 for one in ranks):
+        return 0.0
+    return float(np.corrcoef(ranks)[0, 1])
+
+
+@dataclass(frozen=True, eq=False)
+class Deletion:
+    """The answer as pixels are taken away (``deleted``) or put back (``inserted``), the map's largest first.
+
+    Both (steps,) are against ``shares`` (steps,) of the pixels. Row 0 of ``others`` (1 + displaced, 2) holds the areas
+    under the two curves for the order of brightness, the rest those for the map displaced.
+    """
+
+    of: Attribution
+    shares: Floats
+    deleted: Floats
+    inserted: Floats
+    others: Floats
+
+    @property
+    def deletion(self) -> float:
+        """The area under the deletion curve: the smaller, the better the map found what the answer needs."""
+        return float(np.trapezoid(self.deleted, self.shares))
+
+    @property
+    def insertion(self) -> float:
+        """The area under the insertion curve: the larger, the better the map found what suffices."""
+        return float(np.trapezoid(self.inserted, self.shares))
+
+    @property
+    def beats(self) -> float:
+        """The share of displaced maps whose insertion less deletion is below the map's."""
+        return float((self.others[1:, 1] - self.others[1:, 0] < self.insertion - self.deletion).mean())
+
+    @property
+    def passed(self) -> bool:
+        """Whether the map tells more than where something might be: it beats 95% of displaced maps."""
+        return self.beats >= BEATEN
+
+    @property
+    def beats_brightness(self) -> bool:
+        """Whether the map does better than taking pixels by how far they are from the sky."""
+        return bool(self.insertion - self.deletion > self.others[0, 1] - self.others[0, 0])
+
+    def figure(self) -> Figure:
+        """Both curves, with the areas under them."""
+        with matplotlib.rc_context(STYLE):
+            figure = Figure(figsize=(5.4, 3.4), layout="constrained")
+            axes = figure.subplots()
+            axes.plot(self.shares, self.deleted, color=COLOURS[1], label=f"deletion, area {self.deletion:.2f}")
+            axes.plot(self.shares, self.inserted, color=COLOURS[0], label=f"insertion, area {self.insertion:.2f}")
+            name = {VALUE: "value, from empty to whole"}.get(self.of.target.scale, "probability or share of votes")
+            axes.set(xlabel="share of pixels, the map's largest first", ylabel=name, xlim=(0, 1))
+            axes.set_title(f"{METHODS[self.of.method].title}: {self.of.target.words}")
+            light = self.others[0]
+            beaten = f"beats {self.beats:.0%} of {len(self.others) - 1} displaced maps"
+            words = f"{beaten}; by brightness the areas are {light[0]:.2f} and {light[1]:.2f}"
+            axes.text(0.02, 1.0, words, transform=axes.transAxes, fontsize=7, color=FAINT, va="bottom")
+            axes.title.set_position((0, 1.08))
+            axes.legend()
+        return figure
+
+
+def deletion(net: GalaxyNet, found: Attribution, *, steps: int = 16, displaced: int = 20, seed: int = 0) -> Deletion:
+    """The deletion and insertion scores of Petsiuk, Das & Saenko 2018 (arXiv:1806.07421), and what they mean here.
+
+    Pixels, all bands of one at once, are replaced by the sky, those with the largest numbers of the map first; for
+    insertion they are put back into the galaxy smoothed by a Gaussian of a tenth of the side, as there. The answer is
+    the probability, or the share of the votes; of an attribute the value, from 0 for the sky to 1 for the whole galaxy.
+
+    The areas alone tell little, since a network may fall for holes as such. So they are compared with those of the map
+    moved to wrong places (turned by quarter turns, mirrored and shifted round the edge, at random): their texture is
+    the same; and with taking pixels by their distance from the sky.
+    """
+    rng = np.random.default_rng(seed)
+    light = np.abs(found.pixels.astype(np.float64) - sky(found.pixels)[:, None, None]).sum(axis=0)
+    maps = [found.map, light, *(_moved(found.map, rng) for _ in range(displaced))]
+    shares = np.linspace(0, 1, steps + 1)
+    with still(net):
+        curves = np.stack([_curves(net, found, values, shares) for values in maps])  # (maps, 2, steps + 1)
+    if found.target.scale == VALUE:
+        empty, whole = curves[0, 0, -1], curves[0, 0, 0]
+        curves = (curves - empty) / (whole - empty if whole != empty else 1.0)
+    areas = np.asarray(np.trapezoid(curves, shares, axis=2), np.float64)
+    return Deletion(found, shares, curves[0, 0], curves[0, 1], areas[1:])
+
+
+def _moved(values: Floats, rng: np.random.Generator) -> Floats:
+    side = len(values)
+    turned = np.rot90(values, int(rng.integers(4)))
+    turned = turned[::-1] if rng.integers(2) else turned
+    return np.roll(turned, rng.integers(side // 4, side - side // 4, 2), (0, 1))
+
+
+def _curves(net: GalaxyNet, found: Attribution, values: Floats, shares: Sequence[float] | Floats) -> Floats:
+    """The answers (2, steps) as pixels go, and come, in the order of ``values``; equal ones in a fixed random order."""
+    pixels, side = found.pixels.astype(np.float32), found.pixels.shape[-1]
+    empty = np.broadcast_to(sky(found.pixels)[:, None, None], pixels.shape).astype(np.float32)
+    blurred = np.stack([gaussian_filter(band, side / 10, mode="nearest") for band in pixels])
+    ties = np.random.default_rng(0).permutation(values.size)
+    order = np.empty(values.size, np.int64)
+    order[np.lexsort((ties, -values.ravel()))] = np.arange(values.size)
+    place = order.reshape(values.shape)
+    first = [place < round(share * values.size) for share in shares]
+    pictures = [np.where(gone, empty, pixels) for gone in first] + [np.where(come, pixels, blurred) for come in first]
+    return np.concatenate(
+        [_answers(net, found, np.stack(pictures[k : k + BATCH])) for k in range(0, len(pictures), BATCH)]
+    ).reshape(2, -1)
+
+
+def _answers(net: GalaxyNet, found: Attribution, pictures: NDArray[np.float32]) -> Floats:
+    device = next(net.parameters()).device
+    return found.target.chance(net, torch.from_numpy(pictures / 255).to(device)).double().cpu().numpy()
