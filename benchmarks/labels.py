@@ -62,7 +62,7 @@ def ask(name: str, question: Question, choice: argparse.Namespace) -> dict[str, 
     encoders = {"reference": open_engines([folder]).features, "pixels": fewlabels.coarse_pixels(SIDE)}
     told = found[1].digest
     if choice.imagenet:
-        encoders["imagenet"] = fewlabels.imagenet_encoder(card.backbone, choice.imagenet, card.bands, card.size)
+        encoders["imagenet"] = fewlabels.imagenet_encoder(card, choice.imagenet)
         told += disk.sha256(choice.imagenet)
     pool = fewlabels.open_pool(question, choice.data, choice.samples or choice.out / "samples")
     pool, x = fewlabels.encode_all(pool, display, encoders, choice.out / f"{name}.npz", told, say)
@@ -151,7 +151,7 @@ def main() -> None:
     parser.add_argument("--only", choices=QUESTIONS, help="one question alone")
     parser.add_argument("--draws", type=int, default=0, help="per size; 0 = 20, or 5 with --quick")
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--networks", action="store_true", help="train networks too: hours on two cores")
+    parser.add_argument("--networks", action="store_true", help="train networks too, which takes much longer")
     choice = parser.parse_args()
     choice.draws = choice.draws or (5 if choice.quick else 20)
     choice.networks = choice.networks and not choice.quick

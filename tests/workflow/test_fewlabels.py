@@ -1,21 +1,25 @@
 """Few labels: the galaxies that judge are the reference models' own, rivals learn the same draws, bands are told."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
+import torch
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from tuningfork.errors import RecipeError
+from tuningfork.errors import RecipeError, TrainingError
 from tuningfork.galaxy.catalog import Catalog
 from tuningfork.galaxy.display import Display
+from tuningfork.model.backbone import make_backbone
 from tuningfork.model.card import Card
 from tuningfork.simulate.galaxies import simulate_galaxies
-from tuningfork.train import finish
+from tuningfork.train import finish, loop
 from tuningfork.workflow import fewlabels, samples
 from tuningfork.workflow.fewlabels import QUESTIONS, Pool, Question, Trained, auc, coarse_pixels, curve, probe, split_of
 
@@ -186,24 +190,27 @@ def test_networks_learn_a_draw_from_random_weights_and_from_a_model(
     model = tmp_path / "scratch" / "20-0" / "model"
     card = Card.load(model)
     assert card.names == ("no", "yes") and card.training["galaxies"] == {"train": 16, "validation": 4, "test": 0}
+    monkeypatch.setattr(loop, "fit", partial(loop.fit, stop_after_steps=1))
+    with pytest.raises(TrainingError, match="give the same command again"):
+        scratch(rows, 1)
+    monkeypatch.undo()
+    monkeypatch.setattr(finish.export, "export_onnx", lambda folder: None)
     tuned = Trained(pool, tmp_path / "from", replace(SHOWN, size=16), start=str(model), steps=10, batch=8)
     assert tuned(rows, 0) > 0.8
     told = Card.load(tmp_path / "from" / "20-0" / "model").training["recipe"]
     assert told["start"] == str(model) and told["train"]["layer_decay"] < 1
 
 
-def test_the_encoder_of_a_file_of_weights_sees_pixels_as_timm_tells(tmp_path: Path) -> None:
-    import safetensors.torch
-    import torch
-
-    from tuningfork.model.backbone import make_backbone
-
+def test_the_encoder_before_galaxies_is_the_backbone_on_pixels_scaled_as_the_card_says(tmp_path: Path) -> None:
     torch.manual_seed(0)
     backbone = make_backbone("resnet18", 3, 32).eval()
     safetensors.torch.save_file(backbone.state_dict(), tmp_path / "w.safetensors")
+    shown = {"size": 32}
+    means, stds = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
+    card = Card("x", ("r", "g", "b"), shown, "classes", ("no", "yes"), "resnet18", mean=means, std=stds)
     images = np.random.default_rng(0).integers(0, 256, (2, 3, 32, 32), np.uint8)
-    found = fewlabels.imagenet_encoder("resnet18", tmp_path / "w.safetensors", ("r", "g", "b"), 32)(images)
-    mean, std = (torch.tensor(v).reshape(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    found = fewlabels.imagenet_encoder(card, tmp_path / "w.safetensors")(images)
+    mean, std = (torch.tensor(values).reshape(1, 3, 1, 1) for values in (means, stds))
     with torch.inference_mode():
         wanted = backbone((torch.from_numpy(images).float() / 255 - mean) / std).numpy()
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)  # another memory layout, another order of sums

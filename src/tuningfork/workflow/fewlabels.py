@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 from .. import disk
 from ..baseline.pixels import render_rows
 from ..data.split import PARTS, Split, uniform
-from ..errors import BadWeights, RecipeError
+from ..errors import RecipeError, TrainingError
 from ..galaxy.catalog import Catalog
 from ..galaxy.display import Display
 from ..galaxy.ingest import ingest
 from ..galaxy.records import Source
 from ..galaxy.store import Store
+from ..model.card import Card
 from .samples import SAMPLES
 
 Floats = NDArray[np.float32]
@@ -283,7 +284,7 @@ class Trained:
         return self.display if self.start else dataclasses.replace(self.display, size=self.size)
 
     def __call__(self, rows: NDArray[np.int64], number: int) -> float:
-        """The AUC of the network that learnt the galaxies ``rows``."""
+        """The AUC of the network that learnt the galaxies ``rows``; :class:`TrainingError` if that was stopped."""
         from ..model import weights
         from ..train.choices import ModelChoice, Train, TrainRecipe
         from ..train.loop import fit
@@ -299,7 +300,8 @@ class Trained:
             recipe = TrainRecipe(model=ModelChoice(backbone=self.backbone), train=train)
         recipe = dataclasses.replace(recipe, display=self._display, split=Split(method="column"))
         place = self.out / f"{len(rows)}-{number}"
-        fit(self.pool.source, place, recipe, labels=labels)
+        if fit(self.pool.source, place, recipe, labels=labels).stopped:
+            raise TrainingError(f"training was stopped in '{place}': give the same command again, and it goes on there")
         net, card = weights.load(place / "model")
         pictures = self._judges
         chunks = [weights.answer(net, pictures[k : k + _CHUNK]) for k in range(0, len(pictures), _CHUNK)]
@@ -324,25 +326,19 @@ def split_of(pool: Pool, rows: NDArray[np.int64]) -> Catalog:
     )
 
 
-def imagenet_encoder(backbone: str, path: Path, bands: Sequence[str], size: int) -> Encode:
-    """The encoder as it is before galaxies: a backbone with the weights of a safetensors file, as these want pixels.
+def imagenet_encoder(card: Card, path: Path) -> Encode:
+    """The encoder of a model as it was before it saw a galaxy: its backbone with the weights of a safetensors file.
 
-    Mean and deviation of the pixels are those that timm tells of the weights. Raises :class:`BadWeights` for a backbone
-    of which timm tells nothing, and what :func:`~tuningfork.model.weights.load_backbone` does.
+    Pixels are scaled by the mean and deviation of the model's card: those of galaxies, which are darker than what
+    ImageNet shows. Raises what :func:`~tuningfork.model.weights.load_backbone` does.
     """
     import torch
 
-    from ..model.head import make_head
-    from ..model.net import FeatureNet, GalaxyNet
+    from ..model.net import FeatureNet, net_from_card
     from ..model.weights import load_backbone
 
-    net = GalaxyNet(backbone, make_head("classes", ("yes", "no")), bands, size)
+    net = net_from_card(card)
     load_backbone(net, path)
-    told = getattr(net.backbone, "pretrained_cfg", None)
-    if not told or len(told["mean"]) != len(bands):
-        raise BadWeights(f"it is not known how pixels of {len(bands)} bands are to be scaled for '{backbone}'")
-    for name in ("mean", "std"):
-        getattr(net, name).copy_(torch.tensor(told[name]).reshape(1, -1, 1, 1))
     encoder = FeatureNet(net).eval()
 
     def encode(images: NDArray[np.uint8]) -> Floats:
