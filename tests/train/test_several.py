@@ -1,5 +1,6 @@
 """Several labels at once: what a galaxy does not say adds nothing, and each part becomes a model that answers alike."""
 
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,8 +18,10 @@ from tuningfork.galaxy.tree import Tree
 from tuningfork.model import export, weights
 from tuningfork.model.card import Card
 from tuningfork.train.choices import TrainRecipe
+from tuningfork.train.finish import prior_shift
 from tuningfork.train.loop import fit
 from tuningfork.train.objective import make_objective, part_recipe, parts_of, strata, targets_of
+from tuningfork.train.prepare import Joined
 
 from .tiny import RECIPE, make_sky
 
@@ -140,3 +143,20 @@ def test_the_same_run_again_is_told_again_and_others_are_refused(done: SimpleNam
         fit(make_sky(), done.out, choose(**{"train.epochs": 3}), labels=catalog())
     with pytest.raises(RecipeError, match="leave both at 'auto'"):
         fit(make_sky(), done.out.parent / "other", choose(**{"train.loss": "focal"}), labels=catalog())
+
+
+def test_prior_goes_back_to_the_shares_that_classes_have() -> None:
+    counts = [60, 30, 10]
+    words = [word for word, n in zip("abc", counts, strict=True) for _ in range(n)]
+    ids = [f"g{i}" for i in range(100)]
+    labels = make_labels(Catalog({"id": ids, "class": words}), LabelChoice(column="class"))
+    joined = Joined(labels, np.array(["train"] * 100), "", 0, 0)
+    own = torch.tensor([0.6, 0.3, 0.1]).log()
+
+    def shift(balance: str, prior: float) -> torch.Tensor:
+        return prior_shift(joined, ids, labels, {"recipe": {"train": {"balance": balance, "prior": prior}}})
+
+    assert torch.allclose(shift("balanced", 1.0), own + math.log(3), atol=1e-6)  # each had a third of the epoch
+    half = shift("sqrt", 0.5)  # it left the square roots of the shares
+    assert torch.allclose(half - half[0], 0.25 * (own - own[0]), atol=1e-6)
+    assert not shift("sqrt", 0.0).any() and not shift("none", 1.0).any()

@@ -16,7 +16,7 @@ def classify(
     model: Annotated[
         list[str] | None, typer.Option(help="A shipped model's name, or the folder of a model or of several; all.")
     ] = None,
-    views: Annotated[int, typer.Option(help="Average over 1, 2, 4, 8 or 60 turned and mirrored views.")] = 1,
+    views: Annotated[int, typer.Option(help="Average over 1, 2, 4, 8 or 60 turned and mirrored views.")] = 8,
     resize: Annotated[
         bool, typer.Option("--resize/--no-resize", help="Find the galaxy and frame it; or take the picture as it is.")
     ] = True,

@@ -50,6 +50,7 @@ class Train:
     patience: int = 0  # stop after so many epochs without a better one; 0 = never
     select: str = "loss"  # the best epoch by validation "loss", or "score" (accuracy of classes, RMSE of votes)
     balance: str = "none"  # classes per epoch: "none" (as they are), "sqrt" or "balanced"
+    prior: float = 0.0  # how far classes' answers go back from the shares that balance gave them to their own: 0 to 1
     class_weights: str = "none"  # in the loss: "none" or "balanced" (N / (K n_k))
     loss: str = "auto"  # "auto" or a key of tuningfork.train.objective.LOSSES that fits the head
     label_smoothing: float = 0.0  # share of every class label that is spread over all classes
@@ -96,6 +97,7 @@ _RANGES = {
     "warmup": (0.0, math.inf),
     "gamma": (0.0, 1.0),
     "ema": (0.0, 1.0),
+    "prior": (0.0, 1.0),
     "label_smoothing": (0.0, 1.0),
     "raw_epochs": (0.0, math.inf),
     "clip": (0.0, math.inf),

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import disk
 from .. import recipe as recipes
 from ..data.dataset import Cache
+from ..data.sampling import copies
 from ..galaxy.display import Display
 from ..galaxy.labels import Labels
 from ..model import export, weights
@@ -21,6 +23,7 @@ from ..model.card import Card
 from ..model.net import GalaxyNet
 from .choices import TrainRecipe
 from .judge import fit_temperature
+from .objective import strata
 from .prepare import Joined
 from .state import Progress, refuse_differences
 
@@ -160,12 +163,41 @@ def finish(
     """
     temperature = 1.0
     if card.head == "classes":
+        shift = prior_shift(joined, caches[0].ids, joined.labels, identity)
+        z = shifted(net, shift, z)
         temperature = fit_temperature(z.numpy(), targets.numpy())
         net.head.temperature = temperature  # type: ignore[assignment]
     summary = summarise(out, joined, caches, progress, stopped=False, temperature=temperature)
     write_model(out / "model", net, card, told(joined, caches, progress, identity))
     disk.write_json(out / SUMMARY, {"identity": dict(identity), "summary": asdict(summary)})
     return summary
+
+
+def prior_shift(joined: Joined, trained: Sequence[str], labels: Labels, identity: Mapping[str, Any]) -> Tensor:
+    """What is added to the raw outputs of classes (K,), because a balanced epoch showed them in other shares: float32.
+
+    ``train.prior`` times log(n_k / N) - log(s_k / S), where n_k galaxies of class k are in the training part and an
+    epoch shows s_k (Saerens et al. 2002, Neural Computation 14, 21: a classifier trained under other priors). 0 for a
+    class without galaxies. ``labels`` are the classes of all galaxies of ``joined``: rows of NaN where it has none.
+    """
+    chosen = identity["recipe"]["train"]
+    strength, balance = float(chosen.get("prior", 0.0)), str(chosen["balance"])
+    if not strength or balance == "none":
+        return torch.zeros(len(labels.names))
+    groups = joined.values(trained, strata(joined.labels))  # type: ignore[arg-type]
+    _, number, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    classes = np.nan_to_num(joined.values(trained, labels.values))  # (n, K)
+    own, shown = classes.sum(axis=0), copies(counts, balance)[number] @ classes  # (K,)
+    there = own > 0
+    ratio = np.where(there, own / own.sum(), 1.0) / np.where(there, shown / shown.sum(), 1.0)
+    return torch.from_numpy((strength * np.log(ratio)).astype(np.float32))
+
+
+def shifted(net: GalaxyNet, shift: Tensor, z: Tensor) -> Tensor:
+    """Add ``shift`` (K,) to the biases of the last layer, and to its outputs ``z`` (N, K), which come back."""
+    with torch.no_grad():
+        net.last.bias += shift.to(net.last.bias.device)
+    return z + shift
 
 
 def told(

@@ -196,7 +196,7 @@ def _optimizer(net: nn.Module, recipe: TrainRecipe, stage: int) -> torch.optim.O
     return torch.optim.SGD(groups, lr=train.rate, momentum=train.momentum, nesterov=nesterov)
 
 
-_LATER = {"train.layer_decay": 1.0}  # choices that runs begun before them lack, which go on where they are as they were
+_LATER = {"train.layer_decay": 1.0, "train.prior": 0.0}  # choices that runs begun before them lack
 
 
 def identity_of(recipe: TrainRecipe, joined: Joined) -> dict[str, Any]:

@@ -18,9 +18,9 @@ from ..model.card import Card, tree_entries
 from ..model.head import SeveralHead, make_head
 from ..model.net import GalaxyNet, net_from_card
 from .choices import TrainRecipe
-from .finish import SUMMARY, TrainSummary, summarise, told, write_model
+from .finish import SUMMARY, TrainSummary, prior_shift, shifted, summarise, told, write_model
 from .judge import fit_temperature
-from .objective import choose_head
+from .objective import choose_head, parts_of
 from .prepare import Joined
 from .state import Progress
 
@@ -74,13 +74,15 @@ def finish_several(
     assert isinstance(net.head, SeveralHead)
     summary = summarise(out, joined, caches, progress, stopped=False)
     history = told(joined, caches, progress, identity)
-    for part in joined.labels.parts:
+    for part, whole in zip(joined.labels.parts, parts_of(joined.labels), strict=True):
         model, own = alone(net.cpu(), card, part)
         span = net.head.slices[part.choice.name]
         known = ~targets[:, span].isnan().all(dim=1)
-        if own.head == "classes" and bool(known.any()):
-            temperature = fit_temperature(z[known, span].numpy(), targets[known, span].numpy())
-            model.head.temperature = temperature  # type: ignore[assignment]
+        if own.head == "classes":
+            outputs = shifted(model, prior_shift(joined, caches[0].ids, whole, identity), z[known, span])
+            if bool(known.any()):
+                temperature = fit_temperature(outputs.numpy(), targets[known, span].numpy())
+                model.head.temperature = temperature  # type: ignore[assignment]
         with torch.no_grad():
             write_model(out / MODELS / part.choice.name, model, own, history)
     disk.write_json(out / SUMMARY, {"identity": dict(identity), "summary": asdict(summary)})

@@ -8,10 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+
+from .. import disk
 from ..errors import NetworkError
 from ..evaluate.judge import evaluate
+from ..galaxy.store import Store
 from ..galaxy.votes import Votes
-from ..model.card import find_model
+from ..model.card import find_model, shipped_models
+from ..predict.classify import classify
+from ..predict.portraits import MOST_DRAWN, save_figure
 from ..predict.predict import predict
 from ..simulate.galaxies import simulate_galaxies
 from ..survey.gather import gather
@@ -23,8 +29,9 @@ from .training import train
 
 Progress = Callable[[int, int, str], None]
 Result = TypeVar("Result")
-STAGES = ("draw the sky", "train", "predict", "judge")
+STAGES = ("draw the sky", "train", "predict", "judge", "classify")
 EPOCHS = 30
+PICTURES = 2  # of each class, which the models inside the package classify
 FAMOUS = "hips-jpeg:CDS/P/DSS2/color"  # the one colour survey of the whole sky
 
 # Balanced enough that every class can be judged; a real sky has few mergers.
@@ -41,9 +48,13 @@ CHOICES = {
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo did; ``text`` is the five-line summary."""
+    """What the demo did; ``text`` is its summary.
+
+    ``classified`` is the figure of what the models inside the package say of some of the galaxies; "" without any.
+    """
 
     report: str
+    classified: str
     n_drawn: int
     n_judged: int
     accuracy: dict[str, float]  # value, low and high: with the ends of the 95% interval
@@ -51,7 +62,7 @@ class Demo:
     seconds: dict[str, float]
 
     def text(self) -> str:
-        """Five lines: the sky, the network, the predictions, the judgement, the report."""
+        """Lines: the sky, the network, the predictions, the judgement, the report, and the models at hand."""
         times = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in self.seconds.items())
         a = self.accuracy
         return "\n".join(
@@ -62,6 +73,7 @@ class Demo:
                 f"always the commonest class: {self.majority:.3f}",
                 times,
                 f"report: {self.report}",
+                *([f"and what the models inside the package say: {self.classified}"] if self.classified else []),
             ]
         )
 
@@ -94,15 +106,30 @@ def demo(
     prediction = timed(2, lambda say: predict(sky, run, votes, part="test", progress=say))
     truth = folder / "sky" / "catalog.parquet"
     judgement = timed(3, lambda say: evaluate(votes, truth, report, images=sky, progress=say))
+    drawn = timed(4, lambda say: _classified(sky, folder, say)) if shipped_models() else ""
     numbers = judgement.numbers
     return Demo(
         report=str(report),
+        classified=drawn,
         n_drawn=len(sky),
         n_judged=prediction.n_done,
         accuracy=numbers["metrics"]["accuracy"],
         majority=numbers["baseline"]["accuracy"],
         seconds=seconds,
     )
+
+
+def _classified(sky: Store, folder: Path, progress: Progress | None) -> str:
+    """Some galaxies of each class as JPEGs in ``folder``/pictures, classified out of the box: the figure's path."""
+    assert sky.catalog is not None
+    kinds = np.asarray(sky.catalog["class"])
+    for kind in np.unique(kinds):
+        for identifier in np.asarray(sky.ids)[kinds == kind][:PICTURES].tolist():
+            with disk.atomic(folder / "pictures" / f"{kind}-{identifier}.jpg") as part:
+                part.write_bytes(sky.record(identifier).data)
+    figure = folder / "classified.png"
+    save_figure(classify(folder / "pictures", views=8, portraits=MOST_DRAWN, progress=progress), figure)
+    return str(figure)
 
 
 def check_sky(url: str | None = None) -> None:
