@@ -65,7 +65,7 @@ def ask(name: str, question: Question, choice: argparse.Namespace) -> dict[str, 
         encoders["imagenet"] = fewlabels.imagenet_encoder(card, choice.imagenet)
         told += disk.sha256(choice.imagenet)
     pool = fewlabels.open_pool(question, choice.data, choice.samples or choice.out / "samples")
-    pool, x = fewlabels.encode_all(pool, display, encoders, choice.out / f"{name}.npz", told, say)
+    pool, x = fewlabels.encode_all(pool, display, encoders, choice.out / f"{name}.parquet", told, say)
     encoded = time.process_time() - cpu
     curves = {}
     for one in encoders:

@@ -158,7 +158,7 @@ def test_galaxies_are_encoded_once(pool: Pool, tmp_path: Path) -> None:
         calls.append(len(images))
         return images.mean((2, 3)).astype(np.float32)
 
-    cache = tmp_path / "deep" / "x.npz"
+    cache = tmp_path / "deep" / "x.parquet"
     first, x = fewlabels.encode_all(pool, SHOWN, {"mean": encode}, cache, "weights 1")
     again, y = fewlabels.encode_all(pool, SHOWN, {"mean": encode}, cache, "weights 1")
     assert sum(calls) == len(pool.ids) == len(x["mean"]) and first.ids == again.ids == pool.ids

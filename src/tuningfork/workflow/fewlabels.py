@@ -7,7 +7,6 @@ keeps apart (:mod:`~tuningfork.workflow.samples`). The others are drawn from, n 
 from __future__ import annotations
 
 import dataclasses
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from .. import disk
@@ -134,15 +135,15 @@ def encode_all(
 ) -> tuple[Pool, dict[str, Floats]]:
     """What each encoder makes of the pool's galaxies, by name (N, D), and the pool of those that could be rendered.
 
-    ``display`` names its bands. All is kept in the file ``cache`` (.npz), and read from there when asked again for the
+    ``display`` names its bands. All is kept in ``cache`` (Parquet), and read from there when asked again for the
     same galaxies, display and ``told``, which names the encoders' weights.
     """
     words = [pool.source.digest, str(display), told, *sorted(encoders), *pool.ids]
     digest = disk.sha256("\n".join(words).encode())
     if cache.is_file():
-        with np.load(cache, allow_pickle=False) as stored:
-            if str(stored["digest"]) == digest:
-                return pool.keep(stored["ids"].tolist()), {name: stored[f"of {name}"] for name in encoders}
+        table = pq.read_table(cache)
+        if (table.schema.metadata or {}).get(b"digest") == digest.encode():
+            return pool.keep(table["id"].to_pylist()), {name: _rows(table[f"of {name}"]) for name in encoders}
     kept: list[str] = []
     parts: dict[str, list[Floats]] = {name: [] for name in encoders}
     for start in range(0, len(pool.ids), _CHUNK):
@@ -155,12 +156,17 @@ def encode_all(
     if not kept:
         raise RecipeError(f"none of {len(pool.ids)} galaxies of '{pool.source.path}' can be rendered")
     found = {name: np.concatenate(some).astype(np.float32) for name, some in parts.items()}
-    arrays: dict[str, Any] = {"digest": digest, "ids": np.array(kept), **{f"of {name}": x for name, x in found.items()}}
-    stream = io.BytesIO()
-    np.savez(stream, **arrays)
+    columns = {f"of {name}": pa.FixedSizeListArray.from_arrays(x.ravel(), x.shape[1]) for name, x in found.items()}
+    table = pa.table({"id": pa.array(kept, pa.string()), **columns})
     disk.make_folder(cache.parent)
-    disk.write_bytes(cache, stream.getvalue())
+    with disk.atomic(cache) as part:
+        pq.write_table(table.replace_schema_metadata({"digest": digest}), part)
     return pool.keep(kept), found
+
+
+def _rows(column: Any) -> Floats:
+    """A column of lists of one length as (N, D)."""
+    return np.asarray(column.combine_chunks().flatten().to_numpy().reshape(len(column), -1))
 
 
 def coarse_pixels(side: int) -> Encode:
