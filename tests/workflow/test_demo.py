@@ -1,4 +1,4 @@
-"""The demo, small: it makes its files, says five lines, goes on where it was, asks the sky only when told to."""
+"""The demo, small: it makes its files, says what it did, goes on where it was, asks the sky only when told to."""
 
 import importlib.util
 import sys
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import tuningfork
 from tuningfork.errors import NetworkError
@@ -31,13 +32,15 @@ def standin() -> Any:
     return sys.modules["standin"]
 
 
-def test_the_demo_goes_on_where_it_was_and_says_five_lines(made: Path) -> None:
+def test_the_demo_goes_on_where_it_was_and_says_what_it_did(made: Path) -> None:
     shards = {path.name: path.stat().st_mtime_ns for path in (made / "sky").glob("shard-*.parquet")}
     weights = (made / "run" / "model" / "weights.safetensors").read_bytes()
     again = tuningfork.demo(made, galaxies=120, epochs=1)
     assert {path.name: path.stat().st_mtime_ns for path in (made / "sky").glob("shard-*.parquet")} == shards
     assert (made / "run" / "model" / "weights.safetensors").read_bytes() == weights
-    assert len(again.text().splitlines()) == 5 and "report.html" in again.text().splitlines()[-1]
+    *lines, report, classified = again.text().splitlines()
+    assert len(lines) == 4 and "report.html" in report and again.classified in classified
+    assert Image.open(again.classified).size[0] > 1000  # two galaxies of each class, by the models inside the package
     assert again.n_drawn == 120 and 0 < again.n_judged < 60
     assert "<html" in (made / "report.html").read_text()
 

@@ -22,6 +22,7 @@ from ...predict.sight import Sight, seen_as
 from ...predict.views import chosen_views
 
 BATCH = 32  # galaxies per call of the network
+WAYS = {True: "framed by the source", False: "the whole picture"}  # how a picture is seen, by `resize` of classify
 Change = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 _Item = Record | Rejected
 _Seen = list[tuple[str, list[NDArray[np.uint8] | BadImage]]]  # by galaxy: what each eye sees, or why it sees nothing
@@ -48,9 +49,9 @@ class Asked:
         return np.asarray(np.isfinite(self.values[name]).all(axis=1))
 
     def said(self, name: str) -> Floats:
-        """The answers (N, K) of a head as :meth:`~tuningfork.predict.answers.Head.said` tells them."""
+        """The answers (N, K) of a head as :meth:`~tuningfork.predict.answers.Head.said` tells them, without bounds."""
         head, values = self.heads[name], self.values[name]
-        rows = [list(head.said(row).values()) for row in values]
+        rows = [[told[answer] for answer in head.names] for told in map(head.said, values)]
         return np.array(rows, np.float64).reshape(len(values), len(head.names))
 
     def column(self, name: str, answer: str) -> Floats:
