@@ -19,6 +19,7 @@ from tuningfork.model.card import Card, _check_measured
 from tuningfork.predict.answers import Head
 from tuningfork.predict.classify import classify
 from tuningfork.simulate.truth import Galaxy, draw_population
+from tuningfork.workflow.measure import border, redshift
 from tuningfork.workflow.measure.ask import Asked, ask, changed, ids_of_part, open_heads, shown_images
 from tuningfork.workflow.measure.border import WIDTH, border_areas, border_features, borders, drawn_sky, grades
 from tuningfork.workflow.measure.findings import Findings, mean
@@ -303,13 +304,17 @@ def test_other_files_are_answered_or_rejected_with_reasons(models: Path, tmp_pat
         shifted(models, tmp_path / "nowhere")
 
 
-def test_a_receding_sky_is_the_same_galaxies(models: Path) -> None:
+def test_a_receding_sky_is_the_same_galaxies(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     findings = receding(models, n=6, redshifts=(0.03, 0.2), resamples=20)
     for name in ("gz1", "gz2"):
         assert [row["redshift"] for row in findings.measured[name]] == [0.03, 0.2]
         assert len({row["galaxies"] + row["rejected"] for row in findings.measured[name]}) >= 1
     with pytest.raises(RecipeError, match="above 0"):
         receding(models, redshifts=(0.0,))
+    shares = iter((1.0, 0.0))  # right answers near, wrong ones far
+    monkeypatch.setattr(redshift, "_judged", lambda asked, labels: [("gz1", "accuracy", np.full(6, next(shares)))])
+    (sentence,) = receding(models, n=2, redshifts=(0.03, 0.2), resamples=20).fails["gz1"]
+    assert "1.00 [1.00, 1.00] at redshift 0.03, 0.00 [0.00, 0.00] at redshift 0.2" in sentence
 
 
 def test_simulated_borders_are_measured_without_the_heads(
@@ -318,14 +323,13 @@ def test_simulated_borders_are_measured_without_the_heads(
     records, other = drawn_sky(14, 5, 48)
     assert len(records) == 14 and 0 < other.sum() < 14
     assert [one.id for one in drawn_sky(3, 5, 48)[0]] == [one.id for one in records[:3]]
-    from tuningfork.workflow.measure import border
-
     drawn: Callable[[int, int], tuple[list[Record], np.ndarray]] = lambda n, seed: drawn_sky(n, seed, 48)  # noqa: E731
     monkeypatch.setattr(border_areas, "__defaults__", (1,))  # one permutation
+    monkeypatch.setattr(border, "TREES", 10)
     monkeypatch.setattr(border, "drawn_lenses", drawn)
     monkeypatch.setattr(border, "drawn_sky", drawn)
     findings = borders(models, n=40, resamples=20)
-    assert findings.measured.keys() == {"lens", "galaxy-or-not"}
+    assert findings.measured.keys() == {"lens", "galaxy-or-not"} and len(findings.measured["lens"]) == 4
     assert all(0 <= row["value"] <= 1 and row["galaxies"] <= 40 for row in findings.measured["lens"])
     (tmp_path / "index.csv").write_text("file,asw,grade,label\nimages/x.1_gri.jpg,A,2.7,g\nimages/y.jpg,B,,lens_sim\n")
     assert grades(tmp_path / "index.csv") == {"x.1_gri": 2.7}

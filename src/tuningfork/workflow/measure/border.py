@@ -19,7 +19,7 @@ from ...simulate.galaxies import Order, draw_record
 from ...simulate.lenses import SNR, LensOrder, draw_stamp
 from ...simulate.survey import find_survey
 from ...simulate.truth import CLASSES, draw_population
-from .ask import ask, open_heads, shown_images
+from .ask import WAYS, ask, open_heads, shown_images
 from .findings import Findings, roc_auc
 
 LENS, GALAXY = "lens", "galaxy-or-not"  # the models' names
@@ -44,17 +44,20 @@ def borders(
     """Of simulated lenses, and of stars and artefacts: areas under the ROC curve by the border alone, and by the model.
 
     The border classifiers (:func:`border_areas`) see the outer :data:`WIDTH` px of the network's input and learn by
-    cross-validation on ``n`` stamps; near 0.5 there is nothing to learn there. The heads "lens" and "galaxy-or-not",
-    where ``models`` have them, answer for the same stamps, of a sky that nothing was trained on. ``spacewarps`` is the
-    folder of real candidates with its index.csv (file, grade): likely lenses against unlikely ones.
+    cross-validation on ``n`` stamps; near 0.5 there is nothing to learn there. They see the stamps whole as well: what
+    they learn of framed ones alone is how large the source was found, and what it put there. The heads "lens" and
+    "galaxy-or-not", where ``models`` have them, answer for the same stamps, of a sky that nothing was trained on.
+    ``spacewarps`` is the folder of real candidates with its index.csv (file, grade): likely lenses against unlikely.
     """
-    findings, every = Findings(command), open_heads(models, views=views)
+    findings = Findings(command)
+    ways = {way: open_heads(models, views=views, resize=resize)[0] for resize, way in WAYS.items()}
     for name, answer, draw, on in (
         (LENS, "lens", drawn_lenses, "simulated lenses and look-alikes"),
         (GALAXY, "other", drawn_sky, "simulated stars or artefacts, and galaxies"),
     ):
         records, positive = draw(n, seed)
-        _add_borders(findings, name, every[0], records, positive, on, resamples)
+        for way, eye in ways.items():
+            _add_borders(findings, name, eye, records, positive, f"{on}, {way}", resamples)
         eyes = open_heads(models, (name,), views=views)
         if not eyes:
             continue

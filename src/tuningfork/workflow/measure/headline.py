@@ -115,7 +115,7 @@ def class_figures(findings: Findings, asked: Asked, labels: NDArray[np.object_],
     )
 
 
-def _calibration(findings: Findings, said: Floats, truth: Ints, resamples: int, more: dict[str, object]) -> None:
+def _calibration(findings: Findings, said: Floats, truth: Ints, resamples: int, more: Mapping[str, int]) -> None:
     confidence, right = said.max(1), (said.argmax(1) == truth).astype(np.float64)
     error = estimate(
         lambda w: {"ece": expected_calibration_error(confidence, right, w)}, len(truth),

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ...evaluate.bootstrap import Estimate
 from ...galaxy.records import Source
-from .ask import ask, changed, ids_of_part, open_heads
+from .ask import WAYS, ask, changed, ids_of_part, open_heads
 from .findings import Findings, mean, rms
 from .headline import EFIGI, GZ1, ON_EFIGI, ON_GZ1, four_classes, four_labels
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 ZOOMS = (0.5, 0.7, 1.0, 1.4, 2.0)
 _Curve = list[tuple[float, Estimate]]
-_WAYS = {True: "framed by the source", False: "the whole picture"}  # by `resize`
 
 
 def zoomed(
@@ -38,8 +37,9 @@ def zoomed(
     """Four-class accuracy (gz1) and RMS error of T (efigi) on the test parts, by the magnification of the pictures.
 
     Pictures go through :func:`magnified` before anything else looks at them: with the frame of the models' cards, and
-    without it (``resize`` of ``classify``). Galaxies without an answer count as "rejected" and are not in the figure.
-    ``most`` > 0 takes so many of each sample. The curves are ``figures["zoom"]``.
+    without it (``resize`` of ``classify``). A shrunk picture shows the same field in fewer pixels, a magnified one a
+    smaller field: fields wider than the samples' are not tried. Galaxies without an answer count as "rejected" and are
+    not in the figure. ``most`` > 0 takes so many of each sample. The curves are ``figures["zoom"]``.
     """
     findings, curves = Findings(command), dict[tuple[str, bool], _Curve]()
     catalog = union.catalog
@@ -50,7 +50,7 @@ def zoomed(
         ids = ids_of_part(union, name, most)
         assert catalog is not None
         truth = catalog.select(ids)
-        for resize in _WAYS:
+        for resize in WAYS:
             eyes = open_heads(models, (name,), views=views, resize=resize)
             for zoom in zooms if eyes else ():
                 asked = ask(changed(union.records(ids), partial(magnified, zoom=zoom)), eyes)
@@ -66,7 +66,7 @@ def zoomed(
                     value = rms(apart[done] ** 2, resamples)
                 rejected, n = int((~asked.answered(name)).sum()), int(done.sum())
                 told = f"{what}, pictures magnified x{zoom:g}"
-                findings.add(name, told, on, value, n, zoom=zoom, seen=_WAYS[resize], rejected=rejected)
+                findings.add(name, told, on, value, n, zoom=zoom, seen=WAYS[resize], rejected=rejected)
                 curves.setdefault((name, resize), []).append((zoom, value))
                 if resize and rejected > 0.05 * len(ids):
                     told = f"Of pictures magnified x{zoom:g}, {rejected / len(ids):.0%} are rejected"
@@ -117,18 +117,27 @@ def _draw(curves: dict[tuple[str, bool], _Curve]) -> Figure:
         figure = Figure(figsize=(4.2 * max(1, len(panels)), 3.2), layout="constrained")
         for number, name in enumerate(panels):
             axes = figure.add_subplot(1, len(panels), number + 1)
-            for index, (resize, way) in enumerate(_WAYS.items()):
+            for index, (resize, way) in enumerate(WAYS.items()):
                 curve = curves.get((name, resize), [])
                 at, value = [zoom for zoom, _ in curve], np.array([one.value for _, one in curve])
                 reach = [
                     np.nan_to_num(np.abs(value - [getattr(one, end) for _, one in curve])) for end in ("low", "high")
                 ]
-                axes.errorbar(at, value, reach, label=way, marker="o", markersize=3.5, capsize=2, **_style(index))
+                axes.errorbar(
+                    np.array(at) * 1.03**index,
+                    value,
+                    reach,
+                    label=way,
+                    marker="o",
+                    markersize=3.5,
+                    capsize=2,
+                    **_style(index),
+                )
             title, label = titles[name]
             axes.set_xscale("log")
             axes.set_xticks(ticks := [zoom for zoom, _ in curves[name, True]], [f"x{zoom:g}" for zoom in ticks])
             axes.set_xticks([], minor=True)
             axes.set(title=title, xlabel="magnification of the picture", ylabel=label)
             if not number:
-                axes.legend()
+                figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
