@@ -65,7 +65,7 @@ def as_light(cutout: Cutout, *, upside_down: bool = False) -> Cutout:
     return replace(cutout, pixels=np.ascontiguousarray(plane[:, ::-1] if upside_down else plane), bands=LIGHT)
 
 
-def find_light(plane: NDArray[np.float32]) -> SourceFound:
+def find_light(plane: NDArray[Any]) -> SourceFound:
     """The source by which a plane of light (1, height, width) is framed: found in the square root of its flux.
 
     That is 2 sign(x) (sqrt(1 + |x|) - 1), x the flux above the sky in units of its noise: linear below the noise, and
