@@ -65,7 +65,10 @@ WEIGHT_LOADERS = {
 }
 CONNECTORS = {
     "huggingface_hub": ("published/hub.py", "sends and brings models; it speaks the site's own protocol"),
-    "subprocess": ("published/registry.py", "runs pip, which speaks the package registry's protocol, and proves hashes"),
+    "subprocess": (
+        "published/registry.py",
+        "runs pip, which speaks the package registry's protocol, and proves hashes",
+    ),
 }
 BANNED_CALLS = {"eval", "exec", "compile", "__import__"}
 BANNED_MODULES = {"pickle", "joblib", "dill", "cloudpickle", "marshal", "shelve"}

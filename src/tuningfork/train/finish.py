@@ -196,7 +196,7 @@ def prior_shift(joined: Joined, trained: Sequence[str], labels: Labels, identity
 def shifted(net: GalaxyNet, shift: Tensor, z: Tensor) -> Tensor:
     """Add ``shift`` (K,) to the biases of the last layer, and to its outputs ``z`` (N, K), which come back."""
     with torch.no_grad():
-        net.last.bias += shift.to(net.last.bias.device)
+        net.last.bias.add_(shift.to(net.last.bias.device))
     return z + shift
 
 

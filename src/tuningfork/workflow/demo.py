@@ -122,13 +122,12 @@ def demo(
 def _classified(sky: Store, folder: Path, progress: Progress | None) -> str:
     """Some galaxies of each class as JPEGs in ``folder``/pictures, classified out of the box: the figure's path."""
     assert sky.catalog is not None
-    kinds = np.asarray(sky.catalog["class"])
+    kinds, pictures = np.asarray(sky.catalog["class"]), disk.make_folder(folder / "pictures")
     for kind in np.unique(kinds):
         for identifier in np.asarray(sky.ids)[kinds == kind][:PICTURES].tolist():
-            with disk.atomic(folder / "pictures" / f"{kind}-{identifier}.jpg") as part:
-                part.write_bytes(sky.record(identifier).data)
+            disk.write_bytes(pictures / f"{kind}-{identifier}.jpg", sky.record(identifier).data)
     figure = folder / "classified.png"
-    save_figure(classify(folder / "pictures", views=8, portraits=MOST_DRAWN, progress=progress), figure)
+    save_figure(classify(pictures, views=8, portraits=MOST_DRAWN, progress=progress), figure)
     return str(figure)
 
 
