@@ -40,7 +40,8 @@ def test_the_demo_goes_on_where_it_was_and_says_what_it_did(made: Path) -> None:
     assert (made / "run" / "model" / "weights.safetensors").read_bytes() == weights
     *lines, report, classified = again.text().splitlines()
     assert len(lines) == 4 and "report.html" in report and again.classified in classified
-    assert Image.open(again.classified).size[0] > 1000  # two galaxies of each class, by the models inside the package
+    with Image.open(again.classified) as figure:
+        assert figure.size[0] > 1000  # two galaxies of each class, by the models inside the package
     assert again.n_drawn == 120 and 0 < again.n_judged < 60
     assert "<html" in (made / "report.html").read_text()
 
