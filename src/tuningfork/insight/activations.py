@@ -89,7 +89,7 @@ def _row_of(axes: Axes, found: Exemplars, unit: int) -> None:
     for number, identifier in enumerate(found.most[row][:3]):
         inset = axes.inset_axes((number / 3, 0.2, 0.32, 0.8))
         show_galaxy(inset, found.pictures[identifier])
-        axes.text(number / 3 + 0.16, 0.12, short_id(identifier), size=4, ha="center", va="top")
+        axes.text(number / 3 + 0.16, 0.12, short_id(identifier, 9), size=4.5, ha="center", va="top")
 
 
 def short_id(identifier: str, letters: int = 12) -> str:

@@ -15,7 +15,7 @@ from scipy.stats import rankdata
 
 from ..evaluate.bootstrap import Floats
 from ..evaluate.plots import _STYLE as STYLE
-from ..evaluate.plots import COLOURS, FAINT
+from ..evaluate.plots import COLOURS
 from ..model.card import Card
 from ..model.net import GalaxyNet
 from .attribution import BATCH, METHODS, Attribution, attribute, sky
@@ -156,12 +156,12 @@ class Deletion:
             axes.plot(self.shares, self.inserted, color=COLOURS[0], label=f"insertion, area {self.insertion:.2f}")
             name = {VALUE: "value, from empty to whole"}.get(self.of.target.scale, "probability or share of votes")
             axes.set(xlabel="share of pixels, the map's largest first", ylabel=name, xlim=(0, 1))
-            axes.set_title(f"{METHODS[self.of.method].title}: {self.of.target.words}")
             light = self.others[0]
             beaten = f"beats {self.beats:.0%} of {len(self.others) - 1} displaced maps"
             words = f"{beaten}; by brightness the areas are {light[0]:.2f} and {light[1]:.2f}"
-            axes.text(0.02, 1.0, words, transform=axes.transAxes, fontsize=7, color=FAINT, va="bottom")
-            axes.title.set_position((0, 1.08))
+            axes.set_title(words, fontsize=8, fontweight="normal")
+            title = f"{METHODS[self.of.method].title}: {self.of.target.words}"
+            figure.suptitle(title, x=0.01, ha="left", size=9.5, weight="bold")
             axes.legend()
         return figure
 
