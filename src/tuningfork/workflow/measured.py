@@ -9,14 +9,17 @@ from typing import Any
 
 from .. import disk
 from ..errors import RecipeError
+from ..evaluate.bootstrap import Estimate
 from ..galaxy.catalog import Catalog
 from ..galaxy.union import Union
+from .calibrate import auc_of_strangeness
 from .measure.border import borders
 from .measure.findings import Findings
 from .measure.headline import headline
 from .measure.noise import ceiling
 from .measure.shift import shifted
 from .measure.zoom import zoomed
+from .samples import EXAMPLES
 
 Progress = Callable[[int, int, str], None]
 Told = Mapping[str, Mapping[str, Any]]
@@ -77,6 +80,19 @@ def elsewhere(bench: Bench) -> Told:
     return _told(bench, shifted(bench.folders, bench.data, resamples=bench.resamples, command=bench.command))
 
 
+def strange(bench: Bench) -> Told:
+    """How well the encoder's strangeness tells other surveys, stars and noise from ordinary galaxies."""
+    found, examples = Findings(bench.command), bench.data / EXAMPLES
+    if "gz1" in bench.models and (examples / "index.csv").is_file():
+        for name, told in auc_of_strangeness(bench.union, bench.models["gz1"], examples).items():
+            on, n = f"{name}, against the test part of Galaxy Zoo 1", int(told["galaxies"])  # type: ignore[arg-type]
+            for key, what in (("roc_auc", "ROC AUC of strangeness"), ("flagged", "share called unusual (p < .01)")):
+                value = told[key]
+                assert isinstance(value, Estimate)
+                found.add("gz1", what, on, value, n)
+    return _told(bench, found)
+
+
 def limits(bench: Bench) -> Told:
     """What the labels' own noise allows, and the galaxies about which labels and network disagree most."""
     found, doubtful = ceiling(
@@ -93,4 +109,4 @@ def _told(bench: Bench, found: Findings) -> Told:
     return found.tell(bench.models)
 
 
-MEASURES: tuple[Callable[[Bench], Told], ...] = (good, candid, scaled, elsewhere, limits)
+MEASURES: tuple[Callable[[Bench], Told], ...] = (good, candid, scaled, elsewhere, strange, limits)
