@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -50,17 +51,21 @@ def reference(
         "reference"
     ),
     choose: Annotated[
-        list[str] | None, typer.Option("--set", help="Any choice of the recipe: train.train.epochs=20")
+        list[str] | None, typer.Option("--set", help="Any choice of the colour models' recipe: train.train.epochs=20")
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Make the shipped models again, and measure them; killed and started again, it goes on where it was."""
     try:
-        from ..workflow.reference import make_models
+        from ..workflow.reference import SHIPPED, make_models
+        from ..workflow.reference_flux import make_flux_models
     except ModuleNotFoundError as error:
         raise MissingExtra(str(error.name), "train") from error
 
     changes = chosen(choose, "train.train.epochs=20")
     with bar("reference", as_json) as progress:
         done = make_models(data, out, changes=changes, progress=progress)
+        begin = {"start": str(out / SHIPPED / "gz1")}
+        flux = make_flux_models(data, out, changes=begin, progress=progress)
+    done = replace(flux, rows=(*done.rows, *flux.rows), notes=(*done.notes, *flux.notes))
     say(done, as_json, done.text())
