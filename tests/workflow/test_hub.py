@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from tuningfork.errors import BadWeights, MissingExtra, NetworkError, RecipeError
+from tuningfork.evaluate.strangeness import fit_strangeness
 from tuningfork.model import card as cards
 from tuningfork.model import encoder, weights
 from tuningfork.model.card import Card
@@ -129,7 +130,11 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     nets[1].load_state_dict(nets[0].state_dict())
     out = tmp_path_factory.mktemp("hub") / "set"
     pictures = np.random.default_rng(0).integers(0, 256, (2, 1, 8, 8), dtype=np.uint8)
-    share_encoder({"gz1": (nets[0], first), "lens": (nets[1], second)}, out, pictures, encoder="eye")
+    features = np.random.default_rng(1).normal(size=(150, nets[0].backbone.n_features))
+    strange = fit_strangeness(features, directions=3).arrays
+    share_encoder(
+        {"gz1": (nets[0], first), "lens": (nets[1], second)}, out, pictures, encoder="eye", strangeness=strange
+    )
     return out
 
 
@@ -254,7 +259,12 @@ def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch,
 
 def test_the_door_knows_the_files_of_a_model() -> None:
     ours = {cards.CARD, cards.WEIGHTS, cards.GOLDEN, cards.ONNX}
-    assert {*door.FILES} == ours | {encoder.ENCODER_CARD, encoder.ENCODER_WEIGHTS, encoder.ENCODER_ONNX}
+    assert {*door.FILES} == ours | {
+        encoder.ENCODER_CARD,
+        encoder.ENCODER_WEIGHTS,
+        encoder.ENCODER_ONNX,
+        encoder.STRANGENESS,
+    }
 
 
 def test_the_verbs_on_the_command_line(site: Hub, kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
