@@ -10,7 +10,8 @@ import tuningfork
 from tuningfork.errors import BandError, RecipeError
 from tuningfork.galaxy.cutout import Record
 from tuningfork.galaxy.store import StoreWriter
-from tuningfork.insight.activations import activations, short_id
+from tuningfork.insight.activations import activations
+from tuningfork.insight.attributionplots import short_id
 from tuningfork.insight.exemplars import exemplars
 from tuningfork.insight.filters import filters
 from tuningfork.model.card import Card

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import matplotlib
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -18,13 +17,11 @@ from ..evaluate.bootstrap import Ints
 from ..evaluate.plots import _STYLE as STYLE
 from ..model.card import Card
 from ..model.net import GalaxyNet
-from .attributionplots import bare, scale, show_galaxy
-from .layers import Layer, find_layer, recorded, still
+from .attributionplots import bare, scale, short_id, show_galaxy
+from .layers import BATCH, Layer, find_layer, outputs
 
 if TYPE_CHECKING:
     from .exemplars import Exemplars
-
-BATCH = 32  # pictures per call of the network
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,11 +89,6 @@ def _row_of(axes: Axes, found: Exemplars, unit: int) -> None:
         axes.text(number / 3 + 0.16, 0.12, short_id(identifier, 9), size=4.5, ha="center", va="top")
 
 
-def short_id(identifier: str, letters: int = 12) -> str:
-    """An id that fits under a small picture: its end, after an ellipsis where it is long."""
-    return identifier if len(identifier) <= letters else f"\N{HORIZONTAL ELLIPSIS}{identifier[1 - letters :]}"
-
-
 def activations(
     net: GalaxyNet,
     card: Card,
@@ -122,14 +114,3 @@ def activations(
             maps[name].append(values[:, 0])
     named = tuple(ids) or tuple(str(number) for number in range(len(pixels)))
     return Activations(card.name, named, pixels, chosen, {name: np.concatenate(some) for name, some in maps.items()})
-
-
-def outputs(net: GalaxyNet, layers: Sequence[Layer], pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-    """By the layer's name float32 (N, views, units, side, side), or (N, views, units), of one batch of pictures."""
-    device = next(net.parameters()).device
-    with still(net), torch.inference_mode(), recorded(net, layers) as kept:
-        net(torch.from_numpy(np.ascontiguousarray(pixels)).to(device).float() / 255)
-        return {
-            layer.name: kept[layer.name].float().cpu().unflatten(0, (len(pixels), layer.views)).numpy()
-            for layer in layers
-        }

@@ -97,3 +97,8 @@ def scale(figure: Figure, shown: Any, axes: Axes | list[Axes], signed: bool, lab
     bar.outline.set_linewidth(0.5)
     if label:
         bar.set_label(label, fontsize=7)
+
+
+def short_id(identifier: str, letters: int = 12) -> str:
+    """An id that fits under a small picture: its end, after an ellipsis where it is long."""
+    return identifier if len(identifier) <= letters else f"\N{HORIZONTAL ELLIPSIS}{identifier[1 - letters :]}"

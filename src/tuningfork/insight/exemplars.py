@@ -21,9 +21,8 @@ from ..galaxy.display import Display
 from ..galaxy.records import Source
 from ..model.card import Card
 from ..model.net import GalaxyNet
-from .activations import BATCH, outputs, short_id
-from .attributionplots import bare, show_galaxy
-from .layers import Layer, find_layer
+from .attributionplots import bare, short_id, show_galaxy
+from .layers import BATCH, Layer, find_layer, outputs
 
 Progress = Callable[[int, int, str], None]
 SHOWN = 6

@@ -9,13 +9,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..errors import RecipeError
 from ..model.net import GalaxyNet
 
 MAPS, CHANNELS_LAST, TOKENS, VECTOR = "maps", "maps, channels last", "tokens", "vector"
+BATCH = 32  # pictures per call of the network
 _MOST_PREFIX = 8  # tokens before those of the picture: class, distillation, a few registers
 _SAME = (nn.Identity, nn.Dropout)  # give on what they are given
 
@@ -200,3 +203,14 @@ def recorded(net: GalaxyNet, layers: Sequence[Layer]) -> Iterator[dict[str, Tens
             keep = lambda module, given, out, name=name: kept.update({name: out})  # noqa: E731
             stack.callback(probe.register_forward_hook(keep).remove)
         yield kept
+
+
+def outputs(net: GalaxyNet, layers: Sequence[Layer], pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+    """By the layer's name float32 (N, views, units, side, side), or (N, views, units), of one batch of pictures."""
+    device = next(net.parameters()).device
+    with still(net), torch.inference_mode(), recorded(net, layers) as kept:
+        net(torch.from_numpy(np.ascontiguousarray(pixels)).to(device).float() / 255)
+        return {
+            layer.name: kept[layer.name].float().cpu().unflatten(0, (len(pixels), layer.views)).numpy()
+            for layer in layers
+        }
