@@ -20,7 +20,7 @@ demo: install
 experiments: install
 	$(BIN)/tuningfork reproduce all --size hour --out experiments $(if $(DATA),--data $(DATA))
 
-# The models that are shipped, made again from DATA= your copy of the real galaxies, in OUT=: some hours on 2 cores.
+# The models that are shipped, made again from DATA= your copy of the real galaxies, in OUT=: in an hour and a quarter on 2 cores.
 OUT ?= reference
 models: install
 	$(BIN)/tuningfork reference --data $(or $(DATA),$(error name your copy of the real galaxies: make models DATA=DIR)) --out $(OUT)
