@@ -72,8 +72,10 @@ def test_a_planted_cue_is_caught(trained: tuple[GalaxyNet, Card], method: str) -
         light = np.abs(found.map)
         inside = light[max(top - 2, 0) : top + CUE + 2, max(left - 2, 0) : left + CUE + 2].sum() / light.sum()
         half = SIZE // 2
-        quadrant = light[top // half * half :, left // half * half :][:half, :half].sum() / light.sum()
-        assert quadrant > 0.4  # by chance 0.25
+        quadrants = light.reshape(2, half, 2, half).sum(axis=(1, 3)) / light.sum()
+        own = quadrants[top // half, left // half]
+        assert own == quadrants.max()
+        assert own > (0.45 if method == "smoothgrad" else 0.6)  # by chance 0.25; SmoothGrad's noise lights all of it
         if method != "grad_cam":
             assert inside > 0.35  # by chance (12 / 32)^2 = 0.14
             peak = np.unravel_index(light.argmax(), light.shape)
@@ -154,11 +156,12 @@ def test_a_question_asks_for_its_likeliest_answer() -> None:
 def test_random_weights_change_the_map_and_come_back(trained: tuple[GalaxyNet, Card]) -> None:
     image = pictures(1, np.random.default_rng(6))[0][0]
     before = {key: value.clone() for key, value in trained[0].state_dict().items()}
-    for method in ("occlusion", "grad_cam"):
+    for method in ("integrated_gradients", "occlusion", "grad_cam"):
         found = attribute(*trained, image, "marked", method)
         check = randomisation(*trained, found, stages=3)
         assert check.correlation[0] == pytest.approx(1) and check.maps.shape == (4, SIZE, SIZE)
-        assert check.correlation[-1] < (0.5 if method == "occlusion" else 0.9)  # a random net too sees that patch
+        # Grad-CAM's map is of 8 x 8 places here, and what is brightest excites a random net too
+        assert check.correlation[-1] < (0.9 if method == "grad_cam" else 0.5)
         assert check.passed == (abs(check.correlation[-1]) < 0.5)
         assert check.figure().axes
     assert all(torch.equal(value, before[key]) for key, value in trained[0].state_dict().items())
