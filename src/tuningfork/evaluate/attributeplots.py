@@ -13,8 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from .attributes import Attribute
 from .bootstrap import Floats
 from .calibration import bin_of
-from .plots import _STYLE as STYLE
-from .plots import COLOURS, FAINT, Picture, _picture
+from .plots import COLOURS, FAINT, STYLE, Picture, _picture
 
 BINS = 24  # of a scale, along the prediction, and along the truth where it is not coded in steps
 

@@ -9,8 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from .bootstrap import Bools, Floats
-from .plots import _STYLE as STYLE
-from .plots import COLOURS, FAINT, Picture, _picture
+from .plots import COLOURS, FAINT, STYLE, Picture, _picture
 
 POINTS = 1500  # of a panel: what a page can hold
 

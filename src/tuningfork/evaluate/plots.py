@@ -24,7 +24,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#0
 STYLES = ("-", "--", ":", "-.")
 INK, FAINT = "#1f2933", "#9aa5b1"
 _FONTS = "'Helvetica Neue', Helvetica, Arial, 'DejaVu Sans'"
-_STYLE: Any = {
+STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "tuningfork",
     "font.family": "DejaVu Sans",
@@ -81,7 +81,7 @@ def _picture(figure: Figure, alt: str) -> Picture:
     return Picture(f"data:image/svg+xml;base64,{data}", alt, round(figure.get_figwidth() * 96))
 
 
-def _style(index: int) -> dict[str, Any]:
+def line_style(index: int) -> dict[str, Any]:
     return {"color": COLOURS[index % len(COLOURS)], "linestyle": STYLES[(index // len(COLOURS)) % len(STYLES)]}
 
 
@@ -106,7 +106,7 @@ def ranking_curves(lines: Sequence[Curve], title: str = "") -> Picture:
     """
     shown = [line for line in lines if line.positive.any() and not line.positive.all()]
     rows = len(shown)
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         space = ConstrainedLayoutEngine(wspace=0.06)
         figure = Figure(figsize=(9.9, max(3.4, 1.0 + 0.2 * rows)), layout=space)
         left, right, key = figure.subplots(1, 3, width_ratios=[1, 1, 0.8])
@@ -115,8 +115,8 @@ def ranking_curves(lines: Sequence[Curve], title: str = "") -> Picture:
         for index, line in enumerate(shown):
             wrong, found, _ = curves.roc_curve(line.positive, line.score)
             purity, complete, _ = curves.precision_recall_curve(line.positive, line.score)
-            left.plot(*_thinned(wrong, found), label=line.label, **_style(index))
-            right.step(*_thinned(complete, purity), where="post", **_style(index))
+            left.plot(*_thinned(wrong, found), label=line.label, **line_style(index))
+            right.step(*_thinned(complete, purity), where="post", **line_style(index))
         _unit_square(left, "false positive rate", "true positive rate")
         _unit_square(right, "recall (completeness)", "precision (purity)")
         left.set_title(f"{title}: ROC" if title else "ROC")
@@ -129,7 +129,7 @@ def ranking_curves(lines: Sequence[Curve], title: str = "") -> Picture:
 
 def reliability_diagram(lines: Sequence[tuple[str, Reliability, Floats]]) -> Picture:
     """Accuracy against confidence, one line per label, and below how the confidences (N,) are distributed."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 5.2), layout="constrained")
         top, below = figure.subplots(2, 1, height_ratios=[3.6, 1], sharex=True)
         top.plot([0, 1], [0, 1], color=FAINT, linewidth=0.9, linestyle=(0, (2, 2)))
@@ -137,8 +137,8 @@ def reliability_diagram(lines: Sequence[tuple[str, Reliability, Floats]]) -> Pic
         for index, (label, points, confidence) in enumerate(lines):
             bars = np.stack([points.accuracy - points.low, points.high - points.accuracy]).clip(0)
             drawn = {"marker": "osD^"[index % 4], "markersize": 4, "elinewidth": 0.8, "linewidth": 1.2}
-            top.errorbar(points.confidence, points.accuracy, bars, label=label, **drawn, **_style(index))
-            below.hist(confidence, bins=np.linspace(0, 1, 41), histtype="step", linewidth=1.2, **_style(index))
+            top.errorbar(points.confidence, points.accuracy, bars, label=label, **drawn, **line_style(index))
+            below.hist(confidence, bins=np.linspace(0, 1, 41), histtype="step", linewidth=1.2, **line_style(index))
             floor = min(floor, *points.confidence, *points.low)
         floor = max(floor - 0.03, -0.01)
         top.set(ylim=(floor, 1.02), ylabel="share that is right")
@@ -155,7 +155,7 @@ def fraction_reliability(panels: Sequence[tuple[str, Reliability]]) -> Picture:
     """Observed against predicted vote fractions, one small panel per question."""
     columns = min(4, max(1, len(panels)))
     rows = -(-len(panels) // columns) or 1
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(2.45 * columns, 2.5 * rows), layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
         for axes, (title, points) in zip(grid.ravel(), panels, strict=False):
@@ -186,13 +186,15 @@ def learning_curves(history: Sequence[dict[str, Any]]) -> Picture | None:
     panels = [(title, group) for title, group in (("loss", losses), ("other measures", others)) if group]
     if not panels or len(history) < 2:
         return None
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.8 * len(panels), 3.2), layout="constrained")
         for axes, (title, group) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
             for index, name in enumerate(group):
                 values = [float(row[name]) if _is_number(row.get(name)) else float("nan") for row in history]
                 marker = "o" if len(history) <= 30 else ""
-                axes.plot(epochs, values, label=name.replace("_", " "), marker=marker, markersize=3, **_style(index))
+                axes.plot(
+                    epochs, values, label=name.replace("_", " "), marker=marker, markersize=3, **line_style(index)
+                )
             axes.set(xlabel="epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
             axes.set_title(title)

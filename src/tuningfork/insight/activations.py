@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..errors import BandError, RecipeError
 from ..evaluate.bootstrap import Ints
-from ..evaluate.plots import _STYLE as STYLE
+from ..evaluate.plots import STYLE
 from ..model.card import Card
 from ..model.net import GalaxyNet
 from .attributionplots import bare, scale, short_id, show_galaxy

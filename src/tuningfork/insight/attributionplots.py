@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from ..evaluate.bootstrap import Floats
-from ..evaluate.plots import _STYLE as STYLE
+from ..evaluate.plots import STYLE
 from ..galaxy.cutout import Cutout
 from ..galaxy.display import to_picture
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ..errors import RecipeError
-from ..evaluate.plots import _STYLE as STYLE
+from ..evaluate.plots import STYLE
 from ..model.net import GalaxyNet
 from .layers import still
 from .objective import Objective, check_objectives, check_pictures, layer_outputs

@@ -14,8 +14,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import rankdata
 
 from ..evaluate.bootstrap import Floats
-from ..evaluate.plots import _STYLE as STYLE
-from ..evaluate.plots import COLOURS
+from ..evaluate.plots import COLOURS, STYLE
 from ..model.card import Card
 from ..model.net import GalaxyNet
 from .attribution import BATCH, METHODS, Attribution, attribute, sky

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from .. import disk
 from ..errors import BadImage, BadStore, BandError
-from ..evaluate.plots import _STYLE as STYLE
-from ..evaluate.plots import FAINT
+from ..evaluate.plots import FAINT, STYLE
 from ..galaxy.display import to_picture
 from ..galaxy.records import Source
 from ..predict.portraits import check_figure

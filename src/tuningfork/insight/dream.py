@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import RecipeError
-from ..evaluate.plots import _STYLE as STYLE
+from ..evaluate.plots import STYLE
 from ..model.net import GalaxyNet
 from ..model.weights import answer
 from .layers import Layer, still

@@ -28,7 +28,7 @@ from ..model.card import Card, find_model
 from ..model.encoder import find_encoder
 from ..predict.ahead import ahead
 from ..predict.engine import ENGINES, Graph, open_engines
-from ..predict.predict import Prediction, Progress, _Account, _Batch, _render, _wanted
+from ..predict.predict import Account, Batch, Prediction, Progress, render_chunk, wanted_ids
 from ..predict.sight import seen_as
 from ..predict.views import chosen_views, margin, view
 
@@ -126,10 +126,10 @@ def embed(
             f"'{source.path}' has the bands {', '.join(source.bands or ())}; the model '{seer.card.name}' was trained "
             f"on {', '.join(seer.card.bands)}: choose a model of these bands, or tell them with --bands"
         )
-    wanted = _wanted(source, [seer.folder], ids, part)
-    account = _Account(len(wanted), progress)
+    wanted = wanted_ids(source, [seer.folder], ids, part)
+    account = Account(len(wanted), progress)
     edge = margin(seer.numbers, seer.display.size)
-    look = partial(_render, displays=[seer.display], margins=[edge])
+    look = partial(render_chunk, displays=[seer.display], margins=[edge])
     writer = _Writer(out, precision, _provenance(seer, source, views, precision))
     with writer, ThreadPoolExecutor(cores) as pool, disk.stop_on_sigterm() as asked:
         for done in ahead(pool, look, source.records(wanted), batch, 2 * cores + 1):
@@ -169,7 +169,7 @@ def save_features(
     with _Writer(path, precision, told) as writer:
         for start in range(0, len(names), ROW_GROUP):
             some = names[start : start + ROW_GROUP]
-            batch = _Batch(some, [(None, None)] * len(some), [], [])
+            batch = Batch(some, [(None, None)] * len(some), [], [])
             if bad := writer.write(batch, values[start : start + ROW_GROUP]):
                 raise BadCatalog(f"{bad[0].id}: {bad[0].detail}")
 
@@ -231,7 +231,7 @@ class _Writer:
             raise
         self.door.__exit__(kind, error, trace)
 
-    def write(self, done: _Batch, values: Singles | None) -> list[Rejected]:
+    def write(self, done: Batch, values: Singles | None) -> list[Rejected]:
         """One batch, in the order it came; features that are no finite numbers in this precision reject a galaxy."""
         rejected = list(done.rejected)
         refused = {one.id for one in rejected}

@@ -16,7 +16,7 @@ from .. import recipe
 from ..baseline.pixels import render_rows, settled
 from ..errors import BadCatalog, RecipeError
 from ..evaluate.bootstrap import Floats
-from ..evaluate.plots import _STYLE as STYLE
+from ..evaluate.plots import STYLE
 from ..galaxy.display import Display
 from ..galaxy.records import Source
 from ..model.card import Card

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ..errors import RecipeError
-from ..evaluate.plots import _STYLE as STYLE
+from ..evaluate.plots import STYLE
 from ..model.card import Card
 from ..model.net import GalaxyNet
 from .attributionplots import bare, scale

@@ -16,8 +16,7 @@ from .. import recipe
 from ..baseline.pixels import Rows, render_rows, settled
 from ..errors import BadCatalog, LabelError, RecipeError
 from ..evaluate.bootstrap import Estimate, Floats, estimate, ratio
-from ..evaluate.plots import _STYLE as STYLE
-from ..evaluate.plots import COLOURS, Picture, _picture, _style
+from ..evaluate.plots import COLOURS, STYLE, Picture, _picture, line_style
 from ..galaxy.cutout import Rejected
 from ..galaxy.display import Display
 from ..galaxy.labels import Labels
@@ -184,7 +183,7 @@ def sensitivity_figure(found: Sensitivity, lines: Mapping[str, Sequence[Estimate
             values = np.array([[one.value, one.low, one.high] for one in points], np.float64)
             bars = np.nan_to_num(np.stack([values[:, 0] - values[:, 1], values[:, 2] - values[:, 0]])).clip(0)
             drawn: dict[str, Any] = {"marker": "osD^"[index % 4], "markersize": 4, "elinewidth": 0.8, "capsize": 2}
-            axes.errorbar(found.steps, values[:, 0], bars, label=label, **drawn, **_style(index))
+            axes.errorbar(found.steps, values[:, 0], bars, label=label, **drawn, **line_style(index))
         if found.head == "classes":
             axes.plot(found.steps, found.kept, "--", color=COLOURS[-1], linewidth=1, label="class as without it")
         axes.set(xlabel=found.strength, ylabel="share of galaxies", ylim=(-0.01, 1.02))

@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..data.colour import principal_axes
 from ..errors import RecipeError
-from ..evaluate.plots import _STYLE as STYLE
+from ..evaluate.plots import STYLE
 from ..galaxy.cutout import Cutout
 from ..galaxy.display import to_picture
 from ..model.net import GalaxyNet

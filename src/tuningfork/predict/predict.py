@@ -65,7 +65,7 @@ class _Model:
 
 
 @dataclass(frozen=True)
-class _Batch:
+class Batch:
     """Galaxies in the order of the source: ``images`` holds those of ``ids`` that are not in ``rejected``."""
 
     ids: list[str]
@@ -114,13 +114,13 @@ def predict(
     folders = [find_model(one) for one in ([model] if isinstance(model, (str, Path)) else model)]
     models = [_open(folder, engine, threads) for folder in folders]
     card = _agreed([one.card for one in models])
-    wanted = _wanted(source, folders, ids, part)
+    wanted = wanted_ids(source, folders, ids, part)
     notes = _check_bands(source, models)
     tree = card.load_tree()
-    account = _Account(len(wanted), progress)
+    account = Account(len(wanted), progress)
     displays = list({one.display: None for one in models})
     margins = [margin(numbers, display.size) for display in displays]
-    render = partial(_render, displays=displays, margins=margins)
+    render = partial(render_chunk, displays=displays, margins=margins)
     with (
         VotesWriter(out, card.head, card.names, tree, _provenance(models, source, views, part)) as writer,
         ThreadPoolExecutor(cores) as pool,
@@ -134,7 +134,7 @@ def predict(
     return account.close(str(out), models[0].engine.name, tuple(notes))
 
 
-class _Account:
+class Account:
     """Counts what became of the galaxies, and tells it while it goes on."""
 
     def __init__(self, total: int, progress: Progress | None) -> None:
@@ -195,7 +195,7 @@ def _agreed(cards: Sequence[Card]) -> Card:
     return first
 
 
-def _wanted(source: Source, folders: Sequence[Path], ids: Sequence[str] | None, part: str | None) -> list[str]:
+def wanted_ids(source: Source, folders: Sequence[Path], ids: Sequence[str] | None, part: str | None) -> list[str]:
     """The ids to predict, in the order of the source; an id that it does not have is an error."""
     if part is None and ids is None:
         return list(source.ids)
@@ -257,7 +257,7 @@ def _provenance(models: Sequence[_Model], source: Source, views: int, part: str 
     }
 
 
-def _render(chunk: list[Record | Rejected], displays: list[Display], margins: list[int]) -> _Batch:
+def render_chunk(chunk: list[Record | Rejected], displays: list[Display], margins: list[int]) -> Batch:
     """Decode and render one batch, with the margins that the views need; a bad galaxy becomes its reason."""
     images: list[list[NDArray[np.uint8]]] = [[] for _ in displays]
     rejected: list[Rejected] = []
@@ -279,7 +279,7 @@ def _render(chunk: list[Record | Rejected], displays: list[Display], margins: li
         np.stack(kept) if kept else np.zeros((0, len(d.bands), d.size, d.size), np.uint8)
         for kept, d in zip(images, displays, strict=True)
     ]
-    return _Batch([record.id for record in chunk], positions, arrays, rejected)
+    return Batch([record.id for record in chunk], positions, arrays, rejected)
 
 
 def _answers(
@@ -301,7 +301,7 @@ def _answers(
     return averaged(np.stack(answers), models[0].card.head, tree)
 
 
-def _write(writer: VotesWriter, done: _Batch, values: NDArray[np.float32] | None) -> list[Rejected]:
+def _write(writer: VotesWriter, done: Batch, values: NDArray[np.float32] | None) -> list[Rejected]:
     """Write one batch; answers that are not finite reject their galaxy. Returns all that were rejected."""
     rejected = list(done.rejected)
     if values is not None:

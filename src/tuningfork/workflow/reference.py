@@ -17,7 +17,7 @@ from ..model.share import ship
 from ..train.choices import TrainRecipe
 from .calibrate import calibrate
 from .experiments.choices import Sky
-from .measured import MEASURES, Bench
+from .measure.bench import MEASURES, Bench
 from .release import HEADS, Release, accompany, release, settle, told_of
 from .samples import gather_samples
 from .training import train
@@ -50,9 +50,9 @@ def make_models(
     """Make the models that are shipped from the galaxies of ``data`` in the folder ``out``; the set is ``out``/shipped.
 
     The samples are gathered, one run learns all labels, its models are calibrated, written as a set that shares an
-    encoder, measured (:data:`~.measured.MEASURES`), and what was measured goes to their cards. The same call goes on
-    where a killed one was, and does nothing twice. Raises :class:`RecipeError` where nothing that is shipped was learnt
-    or the set is too large, :class:`~tuningfork.errors.Stopped` where training was stopped, and what
+    encoder, measured (:data:`~.measure.bench.MEASURES`), and what was measured goes to their cards. The same call goes
+    on where a killed one was, and does nothing twice. Raises :class:`RecipeError` where nothing that is shipped was
+    learnt or the set is too large, :class:`~tuningfork.errors.Stopped` where training was stopped, and what
     :func:`gather_samples` and training raise.
     """
     chosen = recipe if isinstance(recipe, ReferenceRecipe) else recipes.load(ReferenceRecipe, recipe)

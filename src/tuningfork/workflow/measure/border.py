@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ...evaluate.bootstrap import Bools, Estimate, Floats
 from ...galaxy.cutout import Record
+from ...galaxy.records import Source
 from ...galaxy.source import open_source
 from ...galaxy.tablefile import read_table
 from ...predict.eyes import Eye
@@ -19,8 +20,9 @@ from ...simulate.galaxies import Order, draw_record
 from ...simulate.lenses import SNR, LensOrder, draw_stamp
 from ...simulate.survey import find_survey
 from ...simulate.truth import CLASSES, draw_population
-from .ask import WAYS, ask, open_heads, shown_images
-from .findings import Findings, roc_auc
+from .ask import WAYS, ask, ids_of_part, open_heads, shown_images
+from .findings import Findings, mean, roc_auc
+from .headline import ON_GZ1
 
 LENS, GALAXY = "lens", "galaxy-or-not"  # the models' names
 WIDTH = 8  # px of the network's input on each side that the border classifiers see
@@ -68,6 +70,30 @@ def borders(
         findings.add(name, f"ROC AUC of '{answer}'", told, area, int(done.sum()), rejected=int((~done).sum()))
         if name == LENS and spacewarps is not None:
             _add_candidates(findings, spacewarps, eyes, resamples)
+    return findings
+
+
+def false_alarms(
+    models: str | Path | Sequence[str | Path],
+    union: Source,
+    *,
+    views: int = 1,
+    resamples: int = 1000,
+    command: str = "",
+) -> Findings:
+    """How often the head "lens" calls ordinary galaxies lenses: Galaxy Zoo 1's test part, where hardly one is."""
+    findings, eyes = Findings(command), open_heads(models, (LENS,), views=views)
+    if eyes:
+        asked = ask(union.records(ids_of_part(union, "gz1")), eyes)
+        p = asked.column(LENS, LENS)[asked.answered(LENS)]
+        for least in (0.5, 0.95):
+            share = mean(p > least, resamples)
+            findings.add(LENS, f"share of ordinary galaxies with p above {least:g}", ON_GZ1, share, len(p))
+        findings.fail(
+            LENS,
+            f"It learnt from as many lenses as look-alikes: {mean(p > 0.5, resamples)} of ordinary galaxies have p "
+            "above 0.5, where hardly one is a lens. Take p as a rank.",
+        )
     return findings
 
 

@@ -103,6 +103,7 @@ def class_figures(findings: Findings, asked: Asked, labels: NDArray[np.object_],
     mergers = {"mergers": int((four == 3).sum()), **more}
     findings.add(GZ1, "recall of mergers", on, told["recall"][3], n, **mergers)
     findings.add(GZ1, "precision of mergers", on, told["precision"][3], n, **mergers)
+    findings.add(GZ1, "ROC AUC of mergers", on, roc_auc(four[known] == 3, four_said[known, 3], resamples), n, **mergers)
     spiral = four == 1
     clockwise, anticlockwise = (said[spiral, names.index(one)] for one in SPIRALS)
     right = (clockwise > anticlockwise) == (labels[spiral] == SPIRALS[0])

@@ -129,10 +129,10 @@ def contact_sheet(source: Source, doubtful: Sequence[Disagreement], columns: int
     import matplotlib
     from matplotlib.figure import Figure
 
-    from ...evaluate.plots import _STYLE
+    from ...evaluate.plots import STYLE
 
     rows = max(1, math.ceil(len(doubtful) / columns))
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(1.9 * columns, 2.4 * rows), layout="constrained")
         for number, one in enumerate(doubtful):
             axes = figure.add_subplot(rows, columns, number + 1)

@@ -109,11 +109,11 @@ def _draw(curves: dict[tuple[str, bool], _Curve]) -> Figure:
     import matplotlib
     from matplotlib.figure import Figure
 
-    from ...evaluate.plots import _STYLE, _style
+    from ...evaluate.plots import STYLE, line_style
 
     panels = [name for name in (GZ1, EFIGI) if any(key[0] == name for key in curves)]
     titles = {GZ1: ("four classes of Galaxy Zoo 1", "accuracy"), EFIGI: ("Hubble stage of EFIGI", "RMS error of T")}
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.2 * max(1, len(panels)), 3.2), layout="constrained")
         for number, name in enumerate(panels):
             axes = figure.add_subplot(1, len(panels), number + 1)
@@ -131,7 +131,7 @@ def _draw(curves: dict[tuple[str, bool], _Curve]) -> Figure:
                     marker="o",
                     markersize=3.5,
                     capsize=2,
-                    **_style(index),
+                    **line_style(index),
                 )
             title, label = titles[name]
             axes.set_xscale("log")

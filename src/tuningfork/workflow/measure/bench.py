@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import disk
-from ..errors import RecipeError
-from ..evaluate.bootstrap import Estimate
-from ..galaxy.catalog import Catalog
-from ..galaxy.union import Union
-from .calibrate import auc_of_strangeness
-from .measure.border import borders
-from .measure.findings import Findings
-from .measure.headline import headline
-from .measure.noise import ceiling
-from .measure.shift import shifted
-from .measure.zoom import zoomed
-from .samples import EXAMPLES
+from ... import disk
+from ...errors import RecipeError
+from ...evaluate.bootstrap import Estimate
+from ...galaxy.catalog import Catalog
+from ...galaxy.union import Union
+from ..calibrate import auc_of_strangeness
+from ..samples import EXAMPLES
+from .border import borders, false_alarms
+from .findings import Findings
+from .headline import headline
+from .noise import ceiling
+from .shift import shifted
+from .zoom import zoomed
 
 Progress = Callable[[int, int, str], None]
 Told = Mapping[str, Mapping[str, Any]]
@@ -66,7 +66,10 @@ def candid(bench: Bench) -> Told:
     place = bench.data / SPACE_WARPS
     real = place if (place / "index.csv").is_file() else None
     found = borders(bench.folders, spacewarps=real, views=bench.views, resamples=bench.resamples, command=bench.command)
-    return _told(bench, found)
+    alarms = false_alarms(
+        bench.folders, bench.union, views=bench.views, resamples=bench.resamples, command=bench.command
+    )
+    return _told(bench, found.join(alarms))
 
 
 def scaled(bench: Bench) -> Told:
