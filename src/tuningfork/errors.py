@@ -99,6 +99,8 @@ class Reason(StrEnum):
     NO_SOURCE = "no_source"  # nothing rises above the sky: blank sky, noise, one value everywhere
     TRUNCATED_SOURCE = "truncated_source"  # the galaxy is cut off by the edge of its picture
     NOT_FINITE = "not_finite"  # the network answered with NaN or infinity
+    TOO_SLOW = "too_slow"  # it took longer than the time given to one galaxy
+    FAILED = "failed"  # the work on it failed, or its process was killed, as for want of memory
 
 
 class BadImage(TuningforkError):
