@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tuningfork.errors import LabelError
+from tuningfork.errors import LabelError, Reason
 from tuningfork.evaluate.attributehead import attribute_summary, attribute_walls, judge_attributes
 from tuningfork.evaluate.attributeplots import density
 from tuningfork.evaluate.attributes import (
@@ -22,8 +22,10 @@ from tuningfork.evaluate.attributes import (
 from tuningfork.evaluate.joined import join
 from tuningfork.evaluate.judge import evaluate
 from tuningfork.galaxy.catalog import Catalog
+from tuningfork.galaxy.cutout import Rejected
 from tuningfork.galaxy.labels import LabelChoice
 from tuningfork.galaxy.tree import Tree
+from tuningfork.galaxy.votelayout import interval_fields
 from tuningfork.galaxy.votes import Votes, VotesWriter
 
 EFIGI = Tree.load("efigi")
@@ -89,6 +91,37 @@ def test_numbers_are_in_the_attributes_own_units_and_undefined_values_are_masked
     assert rows["Bar_Length"]["within"]["value"] == rows["Bar_Length"]["spearman"]["value"] == 1
     json.dumps(found.numbers, allow_nan=False)
     assert len(found.summary) == 5 and "T (-6 to 11): RMS error" in found.summary[1]
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".fits"])
+def test_the_votes_own_intervals_are_judged_in_any_order_of_rows(tmp_path, ending):
+    values, lower, upper = codes()
+    card = CARD | {"calibration": {"intervals": {"coverage": 0.7, "columns": {}}}}
+    generator = np.random.default_rng(1)
+    width = generator.choice([0.5, 2.5], len(values))
+    guess = np.clip(values[:, 0] + generator.choice([-1, 1], len(values)), -6, 11)
+    predicted = np.where(values == -1, 0.5, values)
+    predicted[:, 0] = guess
+    order, names = generator.permutation(len(values)), [f"g{row:03d}" for row in range(len(values))]
+    fields = interval_fields("T", 0.7)
+    with VotesWriter(tmp_path / "v.parquet", "sigmoid", EFIGI.columns, EFIGI, {"card": card}, fields) as writer:
+        rejected = [Rejected("lost", Reason.TRUNCATED, "", "")]  # the first row: rows of done ones are others
+        ends = {"T_low": (guess - width)[order], "T_high": (guess + width)[order]}
+        answers = ((predicted - LOW) / LENGTH).astype(np.float32)[order]
+        writer.write(["lost", *(names[row] for row in order)], None, None, answers, rejected, ends)
+    Votes.read(tmp_path / "v.parquet").export(tmp_path / f"out{ending}")
+    truth = catalogue(values, lower, upper)
+    found = evaluate(tmp_path / f"out{ending}", truth, tmp_path / "report.html", bootstrap=50)
+    row = found.numbers["attributes"]["T"]
+    held = np.abs(values[:, 0] - guess) <= width
+    assert 0.3 < held.mean() < 0.9  # the wide ones, and few that were clipped
+    assert row["covered"]["value"] == pytest.approx(held.mean())
+    assert row["covered"]["low"] < row["covered"]["value"] < row["covered"]["high"]
+    assert row["width"]["value"] == pytest.approx(2 * width.mean(), rel=1e-5)
+    assert found.numbers["level"] == 0.7 and "covered" not in found.numbers["attributes"]["Bar_Length"]
+    assert "truth inside" in (page := (tmp_path / "report.html").read_text()) and "meant are 70%" in page
+    before = evaluate(written(tmp_path / "bare.parquet", predicted), truth, bootstrap=0).numbers
+    assert "level" not in before and "covered" not in before["attributes"]["T"]
 
 
 def test_votes_without_a_card_are_read_as_attributes(tmp_path):

@@ -17,7 +17,7 @@ from scipy import stats
 from tuningfork.errors import BadVotes, DiskError, Reason
 from tuningfork.galaxy.cutout import Rejected
 from tuningfork.galaxy.tree import TREES, Tree
-from tuningfork.galaxy.votelayout import Layout, column_names
+from tuningfork.galaxy.votelayout import Layout, column_names, interval_fields
 from tuningfork.galaxy.votes import ROW_GROUP, Votes, VotesWriter, column_name, dirichlet_columns
 
 FORMATS = [".fits", ".vot", ".ecsv", ".csv", ".parquet"]
@@ -498,6 +498,26 @@ def test_attributes_keep_their_own_scale(tmp_path: Path, ending: str) -> None:
     assert back.table.column("T").to_pylist()[:2] == [-6, 11]
     assert back.table.column("Bar_Length").to_pylist()[:2] == [0, 1]
     np.testing.assert_allclose(back.values, values, atol=3e-7)  # float32 of numbers up to 11, over 17
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".fits", ".vot", ".ecsv"])  # of CSV, what is known is kept
+def test_further_columns_stand_after_those_of_the_head_and_are_read_back(tmp_path: Path, ending: str) -> None:
+    tree = Tree.load("efigi")
+    values = np.full((2, len(tree.columns)), 0.5, np.float32)
+    ends = {"T_low": np.array([1.5, -6.0]), "T_high": np.array([3.5, 11.0])}
+    rejected = [Rejected("b", Reason.TRUNCATED, "cut off", "")]
+    with VotesWriter(tmp_path / "v.parquet", "sigmoid", tree.columns, tree, {}, interval_fields("T", 0.7)) as writer:
+        writer.write(list("abc"), None, None, values, rejected, ends)
+        writer.write(["d"], None, None, None, [Rejected("d", Reason.TRUNCATED, "", "")])  # none is done: no ends
+    votes = Votes.read(tmp_path / "v.parquet")
+    assert votes.table.column_names == [*votes.layout.schema.names, "T_low", "T_high"]
+    assert votes.table.column("T_low").to_pylist() == [1.5, None, -6.0, None]
+    votes.export(tmp_path / f"out{ending}")
+    back = Votes.read(tmp_path / f"out{ending}")
+    assert back.head == "sigmoid" and (back.n_done, back.n_rejected) == (2, 2)
+    np.testing.assert_array_equal(
+        back.table.column("T_high").to_numpy().astype(np.float64), [3.5, np.nan, 11.0, np.nan]
+    )
 
 
 def test_classes_that_do_not_exclude_each_other(tmp_path: Path) -> None:

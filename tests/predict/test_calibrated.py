@@ -106,6 +106,24 @@ def test_predict_and_classify_are_as_sure_of_votes(models, sky: Path, tmp_path: 
     assert (wide < low).all()
 
 
+def test_predict_writes_the_intervals_that_classify_does(models, sky: Path, tmp_path: Path) -> None:
+    (sky / "bad.jpg").write_bytes(b"no picture")
+    plain, fitted = models
+    for one, name in ((fitted / "efigi", "one"), (plain / "efigi", "none"), ([fitted / "efigi"] * 2, "two")):
+        tuningfork.predict(sky, one, tmp_path / f"{name}.parquet")
+    classify(sky, fitted / "efigi", out=tmp_path / "c.parquet")
+    votes, table = tuningfork.Votes.read(tmp_path / "one.parquet"), read_table(tmp_path / "c.parquet")
+    ends = ["T_low", "T_high", "Bar_Length_low", "Bar_Length_high"]
+    assert votes.table.column_names == [*votes.layout.schema.names, *ends] and votes.n_rejected == 1
+    order = [table.column("id").to_pylist().index(one) for one in votes.ids]
+    for name in [*EFIGI.columns, *ends]:
+        expected = table.column(name).to_numpy().astype(float)[order]
+        np.testing.assert_allclose(votes.table.column(name).to_numpy().astype(float), expected, atol=2e-6)
+    assert np.isfinite(votes.table.column("T_low").to_numpy().astype(float)).tolist() == votes.done.tolist()
+    for name in ("none", "two"):  # of an ensemble, no intervals were fitted
+        assert not {*ends} & {*tuningfork.Votes.read(tmp_path / f"{name}.parquet").table.column_names}
+
+
 def test_certain_is_the_scaling_that_was_fitted() -> None:
     values = 1 + 99 * np.random.default_rng(0).random((6, GZ2.n_answers)).astype(np.float32)
     calibration = TELL["gz2"]["calibration"]

@@ -36,7 +36,7 @@ def attributes_of(joined: Joined) -> dict[str, Attribute]:
         asked = tree.questions[number]
         return asked.low + (asked.high - asked.low) * values[:, number]
 
-    bounds = joined.bounds
+    bounds, ends = joined.bounds, joined.intervals
     return {
         asked.name: Attribute(
             asked.name,
@@ -46,6 +46,9 @@ def attributes_of(joined: Joined) -> dict[str, Attribute]:
             own(joined.truth, number),
             None if bounds is None else own(bounds[0], number),
             None if bounds is None else own(bounds[1], number),
+            None
+            if ends is None or np.isnan(ends[0][:, number]).all()
+            else (own(ends[0], number), own(ends[1], number)),
         )
         for number, asked in enumerate(tree.questions)
     }
@@ -62,8 +65,9 @@ def judge_attributes(
     """All numbers about predicted attributes, with their intervals where these belong to them.
 
     Keys: tree; rmse and rmse_constant (all attributes, scaled to [0, 1]); attributes: per attribute galaxies (for
-    which it is defined), low and high (its scale), step, and what :func:`attribute_statistic` says; readings: per
-    title attribute, high, low, yes and no (galaxies), roc_auc, average_precision. ``readings`` default to
+    which it is defined), low and high (its scale), step, and what :func:`attribute_statistic` says; level, where the
+    votes have intervals: how often these are meant to hold the truth; readings: per title
+    attribute, high, low, yes and no (galaxies), roc_auc, average_precision. ``readings`` default to
     :func:`default_readings`. Raises :class:`LabelError` for readings that the tree cannot give.
     """
     tree = joined.labels.tree
@@ -86,7 +90,8 @@ def judge_attributes(
         answers[reading.title] = {"attribute": reading.attribute, "high": reading.high, "low": reading.low}
         answers[reading.title] |= {"yes": int(yes.sum()), "no": int(no.sum())}
         answers[reading.title] |= estimate(reading_statistic(one, reading), n, resamples=resamples, seed=seed)
-    return {"tree": tree.name, **whole, "attributes": rows, "readings": answers}
+    level = {} if joined.intervals is None else {"level": joined.level}
+    return {"tree": tree.name, **whole, **level, "attributes": rows, "readings": answers}
 
 
 def attribute_summary(numbers: dict[str, Any], n_judged: int) -> tuple[str, ...]:
@@ -203,7 +208,23 @@ def _metric_blocks(numbers: dict[str, Any]) -> tuple[Block, ...]:
         )
     else:
         blocks.append(Text("The truth has no columns of the expert's bounds.", "note"))
+    blocks += _interval_blocks(numbers)
     return tuple(blocks)
+
+
+def _interval_blocks(numbers: dict[str, Any]) -> list[Block]:
+    """The table of the predictions' own intervals; [] where the votes have none."""
+    rows = tuple(
+        (_scale(name, row), row["covered"], row["width"].value)
+        for name, row in numbers["attributes"].items()
+        if "covered" in row
+    )
+    meant = f"; meant are {numbers['level']:.0%}" if numbers.get("level") else ""
+    caption = (
+        "The intervals of the votes (columns _low and _high), from galaxies other than these: the share of galaxies "
+        f"whose true value they hold, ends included{meant}. Width: their mean, on the attribute's own scale."
+    )
+    return [Table(("attribute", "truth inside", "width"), rows, caption)] if rows else []
 
 
 def _step(row: dict[str, Any]) -> str:

@@ -21,7 +21,8 @@ class Attribute:
     """One attribute of N galaxies on its own scale, ``low`` to ``high``: shape (N,) each.
 
     ``truth`` is NaN where the expert left it undefined; ``lower`` and ``upper`` are the published bounds of the
-    expert's confidence (EFIGI: 70%), NaN where undefined, None where the truth brings none.
+    expert's confidence (EFIGI: 70%), NaN where undefined, None where the truth brings none. ``ends`` are the two ends
+    of the predictions' own intervals; None where they have none.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Attribute:
     truth: Floats
     lower: Floats | None = None
     upper: Floats | None = None
+    ends: tuple[Floats, Floats] | None = None
 
     @property
     def known(self) -> Bools:
@@ -148,15 +150,18 @@ def attribute_statistic(one: Attribute) -> Statistic:
     rmse_constant, the RMSE of the mean of the same galaxies, and relative, the ratio of the two (below 1 is better
     than a constant); spearman. Where the truth has bounds: within, the share of predictions between the expert's
     bounds when read to half a :attr:`Attribute.step`; within_exactly, without that allowance; within_constant, the
-    share that the best single value would reach. NaN where no galaxy says anything.
+    share that the best single value would reach. Where the predictions have intervals: covered, the share of these
+    that hold the truth, and width, their mean width. NaN where no galaxy says anything.
     """
     rows = one.known
     predicted, truth = one.predicted[rows], one.truth[rows]
     squared = (predicted - truth) ** 2
     inside = _inside(one)
+    ends = None if one.ends is None else (one.ends[0][rows], one.ends[1][rows])
+    slack = _NEAR * (one.high - one.low)
 
     def statistic(weights: Floats) -> dict[str, Floats]:
-        weights = weights[:, rows]
+        every = weights = weights[:, rows]
         mean = weighted_mean(truth, weights)
         rmse = np.sqrt(weighted_mean(squared, weights))
         constant = np.sqrt(np.maximum(weighted_mean(truth**2, weights) - mean**2, 0.0))
@@ -174,6 +179,10 @@ def attribute_statistic(one: Attribute) -> Statistic:
             found["within"] = weighted_mean(near, weights)
             found["within_exactly"] = weighted_mean(exact, weights)
             found["within_constant"] = shares.max(1) if shares.shape[1] else np.full(len(weights), np.nan)
+        if ends is not None:
+            held = (truth >= ends[0] - slack) & (truth <= ends[1] + slack)
+            found["covered"] = weighted_mean(held.astype(np.float64), every)
+            found["width"] = weighted_mean(ends[1] - ends[0], every)
         return found
 
     return statistic

@@ -53,6 +53,8 @@ class Joined:
     ``truth`` are the labels of the same galaxies in the same order, their columns brought into the order of ``names``;
     ``notes`` say what was done on the way. ``bounds`` are the published lower and upper bounds of attributes, (N, K)
     each, scaled like them, NaN where undefined; None of all else, and where the truth lacks any of their columns.
+    ``intervals`` are the lower and upper ends that the votes give attributes, in the same way, NaN of those without;
+    None where they give none. ``level`` is the share of galaxies that these are meant for, 0 where it is not told.
     """
 
     ids: tuple[str, ...]
@@ -64,6 +66,8 @@ class Joined:
     account: Account
     notes: tuple[str, ...] = field(default=())
     bounds: tuple[Floats, Floats] | None = None
+    intervals: tuple[Floats, Floats] | None = None
+    level: float = 0.0
 
     @property
     def attributes(self) -> bool:
@@ -177,7 +181,10 @@ def join(
     )
     kept = tuple(str(name) for name in ids[rows[known]])
     bounds = _bounds(truth.rows(partners[known]), judged.tree)
-    return Joined(kept, votes.head, names, predicted, values, judged, account, notes, bounds)
+    ends = _intervals(votes, np.flatnonzero(done)[rows[known]], judged.tree)
+    return Joined(
+        kept, votes.head, names, predicted, values, judged, account, notes, bounds, ends, _level(votes)
+    )  # fmt: skip
 
 
 def _bounds(truth: Catalog, tree: Tree | None) -> tuple[Floats, Floats] | None:
@@ -192,6 +199,29 @@ def _bounds(truth: Catalog, tree: Tree | None) -> tuple[Floats, Floats] | None:
         for names in wanted
     )
     return lower, upper
+
+
+def _intervals(votes: Votes, rows: Ints, tree: Tree | None) -> tuple[Floats, Floats] | None:
+    """The ends of the predictions' intervals in some rows, (N, K) each, scaled to [0, 1]; None without any."""
+    if tree is None or tree.kind != "attributes":
+        return None
+    ends = [np.full((len(rows), tree.n_answers), np.nan) for _ in range(2)]
+    for number, name in enumerate(tree.columns):
+        columns = [f"{column_name(name)}_{end}" for end in ("low", "high")]
+        if {*columns} <= {*votes.table.column_names}:
+            for end, column in zip(ends, columns, strict=True):
+                end[:, number] = votes.table.column(column).to_numpy().astype(np.float64)[rows]
+    lower, upper = (tree.scaled(end) for end in ends)
+    return (lower, upper) if np.isfinite(lower).any() else None
+
+
+def _level(votes: Votes) -> float:
+    """How often the intervals of attributes are meant to hold the truth, by the card in the votes; 0 if not told."""
+    card = votes.metadata.get("card")
+    told = card.get("calibration") if isinstance(card, dict) else None
+    intervals = told.get("intervals") if isinstance(told, dict) else None
+    level = intervals.get("coverage") if isinstance(intervals, dict) else None
+    return float(level) if isinstance(level, int | float) else 0.0
 
 
 def _pairs(

@@ -57,6 +57,15 @@ def column_names(texts: Iterable[str]) -> list[str]:
     return names
 
 
+def interval_fields(column: str, level: float) -> list[pa.Field]:
+    """The two columns beside ``column`` that hold the truth for a share ``level`` of galaxies: "_low" and "_high"."""
+    share = f"for {level:.0%} of galaxies the truth is between"
+    return [
+        field(f"{column}_low", pa.float32(), "", f"{share} this and {column}_high"),
+        field(f"{column}_high", pa.float32(), "", f"{share} {column}_low and this"),
+    ]
+
+
 @dataclass(frozen=True, eq=False)
 class Layout:
     """What a table of predictions holds: the head's kind, the names of its K outputs, and the tree of a vote head.

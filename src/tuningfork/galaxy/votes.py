@@ -41,11 +41,18 @@ class VotesWriter:
 
     ``head``, ``names`` and ``tree`` are those of :class:`Layout`; ``metadata`` (a JSON object: the model's name and
     digest, the input's digest, ...) goes into the file beside the version and the tree itself. If it has ``n_in``,
-    closing checks that as many rows came. Use it as a context manager: an error inside leaves no file behind.
+    closing checks that as many rows came. ``further`` are columns after those of the layout, such as
+    :func:`~.votelayout.interval_fields`. Use it as a context manager: an error inside leaves no file behind.
     """
 
     def __init__(
-        self, path: str | Path, head: str, names: Sequence[str], tree: Tree | None, metadata: Mapping[str, Any]
+        self,
+        path: str | Path,
+        head: str,
+        names: Sequence[str],
+        tree: Tree | None,
+        metadata: Mapping[str, Any],
+        further: Sequence[pa.Field] = (),
     ) -> None:
         self.path = Path(path)
         self.layout = Layout(head, tuple(names), tree)
@@ -57,9 +64,11 @@ class VotesWriter:
             raise BadVotes(f"the metadata's {changed[0]!r} is kept for {ours[changed[0]]!r}; give it another key")
         self.metadata = {"version": __version__, **metadata, **ours}
         try:
-            self._schema = self.layout.schema.with_metadata({KEY: json.dumps(self.metadata, allow_nan=False)})
+            told = {KEY: json.dumps(self.metadata, allow_nan=False)}
+            self._schema = pa.schema([*self.layout.schema, *further], metadata=told)
         except (TypeError, ValueError) as error:
             raise BadVotes(f"the metadata must be JSON without NaN: {error}") from error
+        self._further = tuple(further)
         self.n_done = self.n_rejected = 0
         self._waiting: list[pa.Table] = []
         self._n_waiting = 0
@@ -104,12 +113,14 @@ class VotesWriter:
         dec: Sequence[float | None] | NDArray[np.float64] | None,
         values: NDArray[Any] | None,
         rejected: Iterable[Rejected] = (),
+        further: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
         """Add galaxies in the order of ``ids``; ``ra`` and ``dec`` (ICRS degrees) may be None, as a whole or in part.
 
         ``values`` (n, K) has one row for each of the ``ids`` that is not among ``rejected``: probabilities,
         concentrations or fractions; None where all are rejected. Rejected galaxies that are not among ``ids`` follow
-        as rows of their own. Raises :class:`BadVotes`, as :meth:`Layout.check`, before anything is written.
+        as rows of their own. ``further`` holds the further columns of the galaxies that ``values`` has, (n,) each.
+        Raises :class:`BadVotes`, as :meth:`Layout.check`, before anything is written.
         """
         why = {one.id: str(one.reason) for one in rejected}
         order = [*ids, *(one for one in why if one not in set(ids))]
@@ -122,6 +133,11 @@ class VotesWriter:
             values = np.empty((0, len(self.layout.names)), np.float32)
         sky = [_padded(axis, len(ids), len(order)) for axis in (ra, dec)]
         table = self.layout.table(order, sky[0], sky[1], np.asarray(values), reasons)
+        done = np.array([one is None for one in reasons], bool)
+        for one in self._further:
+            column = np.zeros(len(order))
+            column[done] = (further or {})[one.name] if n_done else ()
+            table = table.append_column(one, pa.array(column, one.type, mask=~done))
         self.n_done += n_done
         self.n_rejected += len(order) - n_done
         self._waiting.append(table)

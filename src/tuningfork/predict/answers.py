@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..galaxy.frame import SourceFound
 from ..galaxy.tree import Tree
-from ..galaxy.votelayout import Layout
+from ..galaxy.votelayout import Layout, interval_fields
 from ..model.calibration import CERTAINTY, INTERVALS, SETS
 
 
@@ -76,14 +75,25 @@ class Head:
 
     def intervals(self, said: Mapping[str, float]) -> dict[str, float]:
         """The ends of the intervals, by the answer's name with "_low" and "_high", within the attribute's scale."""
+        ends = self.ends({name: np.array(said[name]) for name in self.with_intervals})
+        return {name: round(float(end), 6) for name, end in ends.items()}
+
+    def ends(self, said: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float64]]:
+        """:meth:`intervals` of many galaxies: of each answer (N,) by name, its two ends (N,)."""
         ends = {}
         for name in self.with_intervals:
             assert self.tree is not None
             column, scale = self.calibration[INTERVALS]["columns"][name], self.tree.question(name)
-            width = column["half_widths"][bisect.bisect_right(column["edges"], said[name])]
-            ends[f"{name}_low"] = round(max(said[name] - width, scale.low), 6)
-            ends[f"{name}_high"] = round(min(said[name] + width, scale.high), 6)
+            value = np.asarray(said[name], np.float64)
+            width = np.asarray(column["half_widths"], np.float64)[np.searchsorted(column["edges"], value, side="right")]
+            ends[f"{name}_low"] = np.maximum(value - width, scale.low)
+            ends[f"{name}_high"] = np.minimum(value + width, scale.high)
         return ends
+
+    def interval_columns(self) -> list[Any]:
+        """The columns of :meth:`ends` in a table."""
+        columns = (self.layout.value_columns[self.names.index(name)] for name in self.with_intervals)
+        return [one for column in columns for one in interval_fields(column, self.level)]
 
     def said(self, values: NDArray[np.float32]) -> dict[str, float]:
         """One galaxy's outputs (K,) by name.
@@ -95,10 +105,15 @@ class Head:
         if self.tree is not None and self.kind == "dirichlet":
             numbers = self.tree.fractions(numbers)
         elif self.tree is not None and self.is_attributes:
-            low, high = (np.array([getattr(one, end) for one in self.tree.questions]) for end in ("low", "high"))
-            numbers = low + numbers * (high - low)
+            numbers = self.on_scale(numbers)
         told = dict(zip(self.names, numbers.round(6).tolist(), strict=True))
         return told | self.intervals(told)
+
+    def on_scale(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """Attributes (..., K) in 0..1 on their own scales."""
+        assert self.tree is not None
+        low, high = (np.array([getattr(one, end) for one in self.tree.questions]) for end in ("low", "high"))
+        return low + np.asarray(values, np.float64) * (high - low)
 
 
 @dataclass(frozen=True)

@@ -105,11 +105,7 @@ def _fields(head: Head) -> list[Any]:
     made = list(head.layout.fields)
     if head.has_sets:
         made.append(field("class_set", pa.string(), "", f"{within} one of these classes, the likeliest first"))
-    for name in head.with_intervals:
-        column = head.layout.value_columns[head.names.index(name)]
-        made.append(field(f"{column}_low", pa.float32(), "", f"{within} between this and {column}_high"))
-        made.append(field(f"{column}_high", pa.float32(), "", f"{within} between {column}_low and this"))
-    return made
+    return made + head.interval_columns()
 
 
 def _added(head: Head, galaxies: Sequence[Galaxy]) -> dict[str, list[Any]]:

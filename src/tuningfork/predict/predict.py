@@ -25,7 +25,7 @@ from ..galaxy.tree import Tree
 from ..galaxy.votes import VotesWriter
 from ..model.card import Card, find_model
 from .ahead import ahead
-from .answers import averaged, certain
+from .answers import Head, averaged, certain
 from .engine import Engine, open_engine
 from .views import chosen_views, margin, unmirror, view
 
@@ -101,7 +101,9 @@ def predict(
         batch: galaxies per call of the network. ``threads``: for decoding and for the network; 0 = all cores.
 
     Probabilities and fractions are averaged arithmetically over views and models. Of a Dirichlet head the expected
-    fractions a/A are, and the concentration A (per question) is the mean of the models' and views'.
+    fractions a/A are, and the concentration A (per question) is the mean of the models' and views'. Where the card of
+    the model has intervals of attributes, the columns ``<attribute>_low`` and ``_high`` follow those of the votes; of
+    an ensemble none were fitted.
 
     Decoding runs in threads, at most a few batches ahead of the network, so that memory does not grow with the number
     of galaxies. A galaxy that cannot be used becomes a row with ``status`` "rejected" and its reason. Raises
@@ -118,17 +120,20 @@ def predict(
     notes = _check_bands(source, models)
     tree = card.load_tree()
     account = Account(len(wanted), progress)
+    head = Head(card.name, card.head, card.names, tree, card.calibration if len(models) == 1 else {})
     displays = list({one.display: None for one in models})
     margins = [margin(numbers, display.size) for display in displays]
     render = partial(render_chunk, displays=displays, margins=margins)
     with (
-        VotesWriter(out, card.head, card.names, tree, _provenance(models, source, views, part)) as writer,
+        VotesWriter(
+            out, card.head, card.names, tree, _provenance(models, source, views, part), head.interval_columns()
+        ) as writer,
         ThreadPoolExecutor(cores) as pool,
         disk.stop_on_sigterm() as asked,
     ):
         for done in ahead(pool, render, source.records(wanted), batch, 2 * cores + 1):
             values = _answers(models, displays, done.images, numbers, tree) if len(done.images[0]) else None
-            account.add(_write(writer, done, values), len(done.ids))
+            account.add(_write(writer, head, done, values), len(done.ids))
             if asked.is_set():
                 raise Stopped(f"'{out}' is not written, since it would not be whole; run the same command again")
     return account.close(str(out), models[0].engine.name, tuple(notes))
@@ -301,7 +306,7 @@ def _answers(
     return averaged(np.stack(answers), models[0].card.head, tree)
 
 
-def _write(writer: VotesWriter, done: Batch, values: NDArray[np.float32] | None) -> list[Rejected]:
+def _write(writer: VotesWriter, head: Head, done: Batch, values: NDArray[np.float32] | None) -> list[Rejected]:
     """Write one batch; answers that are not finite reject their galaxy. Returns all that were rejected."""
     rejected = list(done.rejected)
     if values is not None:
@@ -316,5 +321,13 @@ def _write(writer: VotesWriter, done: Batch, values: NDArray[np.float32] | None)
             ]
             values = values[finite]
     ra, dec = zip(*done.positions, strict=True)
-    writer.write(done.ids, ra, dec, values, rejected)
+    writer.write(done.ids, ra, dec, values, rejected, _ends(head, values))
     return rejected
+
+
+def _ends(head: Head, values: NDArray[np.float32] | None) -> dict[str, NDArray[np.float64]]:
+    """The further columns of one batch: the intervals of its attributes."""
+    if values is None or not head.with_intervals:
+        return {}
+    said = dict(zip(head.names, head.on_scale(values).T, strict=True))
+    return {one.name: ends for one, ends in zip(head.interval_columns(), head.ends(said).values(), strict=True)}
