@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -87,7 +88,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     through as they are.
     """
     path = Path(path)
-    part = path.with_name(f".part-{uuid.uuid4().hex[:12]}{path.suffix}")
+    part = path.with_name(f".part-{_machine()}-{os.getpid()}-{_mark(path)}-{uuid.uuid4().hex[:12]}{path.suffix}")
     with _told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -106,6 +107,36 @@ def atomic(path: str | Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):  # what went wrong before is the better message
             part.unlink(missing_ok=True)
+
+
+@functools.cache
+def _machine() -> str:
+    """Eight digits for who shares our process numbers: this start of this machine, this container."""
+    try:
+        told = Path("/proc/sys/kernel/random/boot_id").read_text() + os.readlink("/proc/self/ns/pid")
+    except OSError:
+        told = uuid.uuid4().hex  # no other process is then known to be dead
+    return sha256(told.encode())[:8]
+
+
+def _mark(path: Path) -> str:
+    return sha256(path.name.encode("utf-8", "surrogatepass"))[:8]
+
+
+def sweep_dead(path: str | Path) -> None:
+    """Remove the temporary files of ``path`` whose writers were killed; those of the living stay, whoever they are.
+
+    A process is known to be dead by its number, so that only files of this machine (and container) since it was started
+    are removed. It lists the folder: for one large file that is written in it, not for every one of many.
+    """
+    path = Path(path)
+    for part in path.parent.glob(f".part-{_machine()}-*-{_mark(path)}-*"):
+        try:
+            os.kill(int(part.name.split("-")[2]), 0)
+        except ProcessLookupError:
+            remove(part)
+        except (ValueError, OSError):
+            continue  # a name that is not ours, or a process of another user
 
 
 def sweep(folder: str | Path) -> None:
@@ -155,6 +186,16 @@ def remove(path: str | Path) -> None:
     """Remove one file if it is there."""
     with _told(Path(path)):
         Path(path).unlink(missing_ok=True)
+
+
+def remove_folder(path: str | Path) -> None:
+    """Remove a folder with the files in it, if it is there; one that holds folders is refused with DiskError."""
+    path = Path(path)
+    with _told(path):
+        for one in path.glob("*"):
+            one.unlink(missing_ok=True)
+        if path.is_dir():
+            path.rmdir()
 
 
 def sha256(content: bytes | str | Path) -> str:

@@ -42,12 +42,12 @@ class Segmentation:
 def segment(plane: NDArray[Any]) -> Segmentation:
     """Tell the galaxy nearest the middle of a plane (height, width) of flux, or uint8, from all else.
 
-    The centre is that of :func:`~tuningfork.galaxy.frame.find_source`. The sky is first that of the dark pieces
-    of the border, then what clipping at 3 standard deviations leaves outside of all sources: these are connected pixels 2.5 noises above it in the plane smoothed by
-    a Gaussian (FWHM 3 px, in planes above 96 px 1/32 of the side); three rounds. Blends are split by thresholds and
-    watershed (photutils ``deblend_sources``, contrast 0.005), which would cut spirals into arms: a piece goes back to
-    the galaxy unless it is more than twice as bright as its mirror image through the centre. Holes in the galaxy's
-    segment are filled.
+    The centre is that of :func:`~tuningfork.galaxy.frame.find_source`. The sky is first that of the dark pieces of the
+    border, then what clipping at 3 standard deviations leaves outside of all sources: these are connected pixels 2.5
+    noises above it in the plane smoothed by a Gaussian (FWHM 3 px, in planes above 96 px 1/32 of the side); three
+    rounds. Blends are split by thresholds and watershed (photutils ``deblend_sources``, contrast 0.005), which would
+    cut spirals into arms: a piece goes back to the galaxy unless it is more than twice as bright as its mirror image
+    through the centre; and of such a neighbour those pixels that are not. Holes in the galaxy's segment are filled.
 
     Raises BadImage: TOO_SMALL below 24 px, WRONG_SHAPE, NO_COVERAGE where over half of the pixels are not finite, and
     what ``find_source`` does; :class:`MissingExtra` without photutils.
@@ -144,10 +144,12 @@ def _galaxy(labels: NDArray[np.int32], light: NDArray[np.float64], found: Source
     across = (np.rint(2 * found.y - rows), np.rint(2 * found.x - columns))
     inside = (across[0] >= 0) & (across[0] < labels.shape[0]) & (across[1] >= 0) & (across[1] < labels.shape[1])
     mirror = np.where(inside, light[tuple(np.where(inside, one, 0).astype(np.intp) for one in across)], 0)
+    like = inside & (light <= MIRRORED * np.maximum(mirror, 0))
     for piece in np.unique(labels[blends == blends[tuple(np.argwhere(own)[0])]]):
         here = (labels == piece) & inside
-        if piece and here.any() and light[here].sum() <= MIRRORED * max(mirror[here].sum(), 0):
-            own |= labels == piece
+        if piece and here.any():
+            whole = light[here].sum() <= MIRRORED * max(mirror[here].sum(), 0)
+            own |= (labels == piece) if whole else (here & like)
     filled = scipy.ndimage.binary_fill_holes(own) & ((labels == 0) | own)
     joined, _ = scipy.ndimage.label(filled, np.ones((3, 3)))
     return np.asarray(joined == joined[tuple(np.argwhere(labels == at)[0])])
