@@ -10,12 +10,12 @@ import typer
 
 from .. import __version__
 from ..errors import Stopped, TuningforkError
-from . import chain, charting, classifying, experiments, exploring, hub, judging, looking, measuring, sky
+from . import chain, charting, classifying, experiments, explaining, exploring, hub, judging, looking, measuring, sky
 from .screen import DONE, FAILED, INTERRUPTED, REJECTED, REQUEUE, app
 
 __all__ = [
     "DONE", "FAILED", "INTERRUPTED", "REJECTED", "REQUEUE", "app", "chain", "charting", "classifying", "experiments",
-    "exploring", "hub", "judging", "looking", "main", "measuring", "sky",
+    "explaining", "exploring", "hub", "judging", "looking", "main", "measuring", "sky",
 ]  # fmt: skip
 
 

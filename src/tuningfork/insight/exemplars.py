@@ -120,7 +120,7 @@ def exemplars(
     for start in range(0, len(wanted), BATCH):
         rows = render_rows(source, wanted[start : start + BATCH], display, threads=threads)
         if rows.ids:
-            largest, where = _excited(found, outputs(net, [found], rows.pixels)[found.name][:, :, chosen])
+            largest, where = excited(found, outputs(net, [found], rows.pixels)[found.name][:, :, chosen])
             values.append(largest)
             places.append(where)
             kept += rows.ids
@@ -143,7 +143,7 @@ def exemplars(
     )  # fmt: skip
 
 
-def _excited(layer: Layer, values: NDArray[np.float32]) -> tuple[Floats, Floats]:
+def excited(layer: Layer, values: NDArray[np.float32]) -> tuple[Floats, Floats]:
     """The largest output (N, U) of each unit in outputs (N, views, U, ...), and its column and row (N, U, 2)."""
     by_unit = np.moveaxis(values, 1, 2)  # (N, U, views, ...)
     flat = by_unit.reshape(*by_unit.shape[:2], -1)

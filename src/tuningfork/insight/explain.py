@@ -1,0 +1,232 @@
+"""Explain a model: what it sees in galaxies and why it answers as it does, as one HTML page and as numbers.
+
+The parts are in two tables, those of the model (:data:`~.explainmodel.OF_MODEL`) and of each galaxy
+(:data:`~.explaingalaxy.OF_GALAXY`); each can be made alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import disk, recipe
+from ..errors import BadImage, DiskError, MissingExtra, RecipeError
+from ..evaluate.judge import plain
+from ..evaluate.report import Block, Text, render
+from ..galaxy.cutout import Rejected
+from ..galaxy.records import Source
+from ..predict.inwords import tell
+from .explaincase import (
+    COMPARED,
+    FEWEST,
+    Case,
+    Progress,
+    Seen,
+    choose,
+    look,
+    open_case,
+    open_sources,
+    refuse_other_bands,
+    see,
+)
+from .explaingalaxy import OF_GALAXY
+from .explainmodel import OF_MODEL
+from .explainpage import Piece, page
+
+PARTS = {name: what for table in (OF_MODEL, OF_GALAXY) for name, (what, *_) in table.items()}
+_FIRST = ("card",)  # parts of the model that stand before the galaxies
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What was made. ``n_in = n_done + n_rejected`` counts the galaxies looked at, of which ``ids`` were explained.
+
+    ``numbers`` is nested, ready for JSON: "model", "galaxies" by id, and what holds for many of them. ``seconds`` by
+    part, with those of opening ("open") and of looking at galaxies ("look"). ``rejected`` lists those that could not
+    be looked at, ``path`` is the page, "" where none was asked for.
+    """
+
+    model: str
+    n_in: int
+    n_done: int
+    n_rejected: int
+    ids: tuple[str, ...]
+    rejected: tuple[Rejected, ...]
+    parts: tuple[str, ...]
+    numbers: dict[str, Any]
+    seconds: dict[str, float]
+    notes: tuple[str, ...] = ()
+    lines: tuple[str, ...] = field(default=())
+    path: str = ""
+
+    def text(self) -> str:
+        """For people: what each galaxy is, whether its maps can be believed, and the account."""
+        lines = list(self.lines)
+        for name, one in self.numbers["galaxies"].items():
+            for target, told in one.get("attribution", {}).items():
+                found = ", ".join(f"{method} {each['believed']}" for method, each in told["maps"].items())
+                lines.append(f"  {name}, {target}: can the maps be believed? {found}")
+        lines.append(f"{self.n_in:,} galaxies in = {self.n_done:,} done + {self.n_rejected:,} rejected")
+        lines += [f"  {one.id}: {one.reason}: {one.detail}" for one in self.rejected[:20]]
+        lines += [f"note: {note}" for note in self.notes]
+        return "\n".join([*lines, *([f"page: {self.path}"] if self.path else [])])
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs: everything but the text."""
+        told = {key: value for key, value in vars(self).items() if key not in ("lines", "rejected")}
+        rejected = [{"id": one.id, "reason": str(one.reason), "detail": one.detail} for one in self.rejected]
+        return dict(plain(told | {"rejected": rejected}))
+
+
+def explain(
+    model: str | Path,
+    galaxies: str | Path | Sequence[str | Path],
+    out: str | Path | None = None,
+    *,
+    parts: Sequence[str] = (),
+    ids: Sequence[str] = (),
+    n: int = 0,
+    targets: Sequence[str] = (),
+    methods: Sequence[str] = (),
+    layers: Sequence[str | int] = (),
+    compare: int = COMPARED,
+    bands: tuple[str, ...] | None = None,
+    thorough: bool = False,
+    seed: int = 0,
+    command: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Explanation:
+    """Explain ``model`` by ``galaxies``, and write the page to ``out``.
+
+    Args:
+        model: a shipped model's name, or the folder of a run or a model.
+        galaxies: files (JPEG, PNG, FITS), folders, stores: what classify takes, framed as the card says.
+        out: one self-contained HTML page; None for the numbers alone.
+        parts: of :data:`PARTS`; none: all for which there are galaxies enough.
+        ids: of the galaxies to explain; or ``n`` of them, the first. Neither: all single files (at most 12), or the
+            first galaxy of a folder or store.
+        targets: answers to explain, see :func:`~.targets.find_target`. ``methods`` of attribution, ``layers`` by name
+            or number: what is usual where none is given.
+        compare: how many galaxies of a folder or store, drawn by ``seed``, those explained are compared with.
+        bands: names of the bands of files that do not tell. ``thorough``: more steps everywhere, see
+            :data:`~.explaincase.EFFORTS`. ``command``: what the page says it was made by.
+
+    A galaxy that cannot be read is rejected with its reason. Parts that a model cannot have (a network without places)
+    are left out with a note, or raise :class:`RecipeError` where they were asked for by name. Raises that too for
+    parts, ids, answers, methods and layers that do not exist, naming the nearest, :class:`BandError` where all
+    galaxies lack the model's bands, and what opening model and galaxies raises.
+    """
+    began = time.monotonic()
+    _check(parts, out, n, compare)
+    opened = open_sources([galaxies] if isinstance(galaxies, (str, Path)) else galaxies, bands)
+    chosen, among, note = choose(opened, ids, n, compare, seed)
+    options: dict[str, Any] = {"methods": methods, "layers": layers, "targets": targets}
+    case = open_case(model, thorough=thorough, seed=seed, **options)
+    seconds = {"open": time.monotonic() - began}
+    many = sum(map(len, opened)) >= FEWEST and len(among) >= FEWEST
+    wanted = tuple(parts) or tuple(name for name in PARTS if many or not (name in OF_MODEL and OF_MODEL[name][2]))
+    began = time.monotonic()
+    case, rejected, n_in = _looked(case, opened, chosen, among if many else [], progress)
+    seconds["look"] = time.monotonic() - began
+    refuse_other_bands(rejected if len(rejected) == n_in else [], opened[0].path)
+    work = _Work(case, bool(parts), seconds, progress)
+    of_model = {name: work.make(name, None) for name in OF_MODEL if name in wanted}
+    of_galaxies = [(one, [work.make(name, one) for name in OF_GALAXY if name in wanted]) for one in case.seen]
+    numbers: dict[str, Any] = {key: value for piece in of_model.values() for key, value in piece.numbers.items()}
+    each = {one.id: {key: v for piece in some for key, v in piece.numbers.items()} for one, some in of_galaxies}
+    lines = tuple(f"{one.id}: {tell(case.head, one.said)}" for one in case.seen)
+    notes = tuple(dict.fromkeys(filter(None, [note, *work.notes])))
+    done = Explanation(
+        case.card.name, n_in, n_in - len(rejected), len(rejected), tuple(one.id for one in case.seen), tuple(rejected),
+        wanted, plain({"model": numbers, "galaxies": each}), seconds, notes, lines, str(out or ""),
+    )  # fmt: skip
+    if out is not None:
+        reasons = ", ".join(f"{k} {reason}" for reason, k in Counter(str(one.reason) for one in rejected).items())
+        told = f"{done.n_in:,} galaxies looked at = {done.n_done:,} done + {done.n_rejected:,} rejected"
+        first = [block for name, piece in of_model.items() if name in _FIRST for block in piece.blocks]
+        later = [block for name, piece in of_model.items() if name not in _FIRST for block in piece.blocks]
+        shown = [(one, [block for piece in some for block in piece.blocks]) for one, some in of_galaxies]
+        words = list(command) or ["tuningfork", "explain", str(model), *(["--thorough"] if thorough else [])]
+        account = told + (f" ({reasons})" if reasons else "")
+        disk.write_text(out, render(page(case, first, shown, later, rejected, account, notes, seconds, words)))
+    return done
+
+
+def _check(parts: Sequence[str], out: str | Path | None, n: int, compare: int) -> None:
+    """Refuse choices that cannot be before any work is done."""
+    wrong = [one for one in parts if one not in PARTS]
+    if wrong:
+        raise RecipeError(
+            f"explain has no part '{wrong[0]}'{recipe.nearest(wrong[0], list(PARTS))}; there are {', '.join(PARTS)}"
+        )
+    if n < 0 or compare < 0:
+        raise RecipeError(f"n is {n} and compare {compare}: numbers of galaxies are 0 or more")
+    if out is not None and Path(out).is_dir():
+        raise DiskError(f"'{out}' is a folder: name the file of the page, for instance '{Path(out) / 'explain.html'}'")
+
+
+def _looked(
+    case: Case, opened: Sequence[Source], chosen: Sequence[str], among: Sequence[str], progress: Progress | None
+) -> tuple[Case, list[Rejected], int]:
+    """The case with its galaxies, those explained in the order asked for; the rejected; and how many were looked at."""
+    wanted = list(dict.fromkeys([*chosen, *among]))
+    explained = {one: row for row, one in enumerate(chosen)}
+    seen: list[Seen] = []
+    kept: list[str] = []
+    pixels: list[Any] = []
+    rejected: list[Rejected] = []
+    records = (record for source in opened for record in source.records([one for one in wanted if one in source]))
+    for number, record in enumerate(records, 1):
+        try:
+            if record.id in explained:
+                seen.append(see(case, record))
+                image = seen[-1].pixels
+            else:
+                image = look(case, record)[0]
+            kept.append(record.id)
+            pixels.append(image)
+        except BadImage as bad:
+            rejected.append(Rejected(record.id, bad.reason, bad.detail, record.source))
+        if progress is not None:
+            progress(number, len(wanted), f"looked at, {len(rejected)} rejected")
+    seen.sort(key=lambda one: explained[one.id])
+    if not among or len(kept) < FEWEST:
+        kept, pixels = [], []
+    shape = (0, len(case.card.bands), case.card.size, case.card.size)
+    stacked = np.stack(pixels) if pixels else np.zeros(shape, np.uint8)
+    return dataclasses.replace(case, seen=tuple(seen), ids=tuple(kept), pixels=stacked), rejected, len(wanted)
+
+
+class _Work:
+    """Makes parts, one after the other, with their seconds, and notes what had to be left out."""
+
+    def __init__(self, case: Case, strict: bool, seconds: dict[str, float], progress: Progress | None) -> None:
+        self.case, self.strict, self.seconds, self.progress = case, strict, seconds, progress
+        self.notes: list[str] = []
+
+    def make(self, name: str, one: Seen | None) -> Piece:
+        """One part, of the model, or of one galaxy."""
+        began = time.monotonic()
+        if self.progress is not None:
+            self.progress(0, 0, f"{name}{f' of {one.id}' if one else ''}")
+        try:
+            if one is not None:
+                return OF_GALAXY[name][1](self.case, one)
+            if OF_MODEL[name][2] and name != "visualise" and not self.case.compared:
+                raise RecipeError(f"'{name}' takes a store of at least {FEWEST} galaxies, and compare as many")
+            return OF_MODEL[name][1](self.case)
+        except (RecipeError, MissingExtra) as error:
+            if self.strict:
+                raise
+            self.notes.append(f"{name} is left out: {error}")
+            told: list[Block] = [Text(f"{name} is left out: {error}.", "note")]
+            return Piece(tuple(told))
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - began

@@ -1,0 +1,173 @@
+"""The page of explain: pieces that parts give, figures as the page needs them, verdicts in words, and its sections."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure as Drawing
+from numpy.typing import NDArray
+
+from .. import __version__
+from ..evaluate.gallery import thumbnail
+from ..evaluate.plots import Picture, _picture
+from ..evaluate.report import Block, Details, Facts, Figure, Page, Section, Table, Text
+from ..galaxy.cutout import Rejected
+from ..predict.inwords import share, tell
+from .attributionplots import picture_of
+from .checks import Deletion, Randomisation
+from .explaincase import Case, Seen
+
+WIDTH = 10.2  # inches of a figure that fills the page
+SHARP = 200  # dots per inch at which pictures inside figures are kept
+BELIEVED, DOUBTED, REFUSED = "yes", "with caution", "no"
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What a part gives: blocks for the page, and the same in numbers, as JSON takes them."""
+
+    blocks: tuple[Block, ...]
+    numbers: dict[str, Any] = field(default_factory=dict)
+
+
+def heading(title: str) -> Text:
+    """The heading of a part."""
+    return Text(title, "h3")
+
+
+def figure(drawn: Drawing, caption: str) -> Figure:
+    """A figure of matplotlib with its caption, which is also what it says to those who cannot see it."""
+    with matplotlib.rc_context({"savefig.dpi": SHARP}):
+        return Figure(_picture(drawn, caption), caption)
+
+
+def large(pixels: NDArray[Any], caption: str, side: int = 384) -> Figure:
+    """What a network sees, uint8 (bands, S, S), enlarged by whole numbers of pixels."""
+    return Figure(Picture(thumbnail(picture_of(pixels), side), caption, side), caption)
+
+
+def verdict(random: Randomisation, removed: Deletion) -> tuple[str, str]:
+    """Whether a map can be believed ("yes", "with caution", "no"), and why, in a sentence."""
+    how, beats = float(random.correlation[-1]), removed.beats
+    if not random.passed:
+        why = (
+            f"A network with shuffled weights gives nearly the same map (rank correlation {how:.2f}): it shows the "
+            "picture, not what was learnt."
+        )
+        return REFUSED, why
+    forgets = f"It changes when the weights are shuffled (rank correlation {how:.2f})"
+    n = len(removed.others) - 1
+    if not removed.passed:
+        why = (
+            f"{forgets}, but what it marks matters hardly more than other places: it beats {beats:.0%} of {n} of them."
+        )
+        return DOUBTED, why
+    bright = "" if removed.beats_brightness else " Taking the brightest pixels does as well, though."
+    return BELIEVED, f"{forgets}, and what it marks matters more than {beats:.0%} of {n} other places.{bright}"
+
+
+def page(
+    case: Case,
+    model: Sequence[Block],
+    galaxies: Sequence[tuple[Seen, Sequence[Block]]],
+    units: Sequence[Block],
+    rejected: Sequence[Rejected],
+    account: str,
+    notes: Sequence[str],
+    seconds: Mapping[str, float],
+    words: Sequence[str],
+) -> Page:
+    """The whole: the model, each galaxy, what holds for many galaxies, and how the page was made."""
+    sections = [Section("model", f"The model {case.card.name}", tuple(model))] if model else []
+    for number, (one, blocks) in enumerate(galaxies, 1):
+        sections.append(Section(f"galaxy-{number}", f"Galaxy {one.id}", tuple(blocks)))
+    if units:
+        sections.append(Section("units", "What the network has learnt to see", tuple(units)))
+    if rejected:
+        sections.append(_rejected(rejected))
+    sections.append(_made(case, seconds, words))
+    told = [f"{one.id}: {tell(case.head, one.said)}" for one, _ in galaxies[:6]]
+    more = [f"and {len(galaxies) - 6} more galaxies below"] if len(galaxies) > 6 else []
+    names = galaxies[0][0].id if len(galaxies) == 1 else f"{len(galaxies)} galaxies"
+    return Page(
+        title=f"Why does {case.card.name} say so?",
+        subtitle=f"The model {case.card.name} explained by {names}",
+        summary=(*told, *more, account),
+        sections=tuple(sections),
+        warnings=tuple(notes),
+        footer=f"Made by tuningfork {__version__}. Every picture and style is inside this file; it loads nothing.",
+    )
+
+
+def _rejected(rejected: Sequence[Rejected]) -> Section:
+    rows = tuple((one.id, str(one.reason), one.detail) for one in rejected[:200])
+    caption = f"The first 200 of {len(rejected):,}." if len(rejected) > 200 else ""
+    table = Table(("galaxy", "reason", "what was found"), rows, caption, words=True)
+    return Section("rejected", "Rejected galaxies", (Text("These could not be looked at."), table))
+
+
+def _made(case: Case, seconds: Mapping[str, float], words: Sequence[str]) -> Section:
+    effort = case.effort
+    thorough = "--thorough" in words
+    steps = (
+        f"{effort.stages} stage{'s' if effort.stages > 1 else ''} of shuffled weights; {effort.removals} steps of "
+        f"deletion against {effort.displaced} displaced maps; dreams of {effort.octaves} octaves and {effort.dreamt} "
+        f"steps; pictures from noise in {effort.ascended} steps"
+    )
+    quick = "" if thorough else " This is the quick look: --thorough takes more steps everywhere, and minutes."
+    facts = (
+        ("command", shlex.join(words)),
+        ("made by", f"tuningfork {__version__}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"),
+        ("weights (SHA-256)", case.card.digest),
+        ("compared with", f"{len(case.ids):,} galaxies, seed {case.seed}" if case.compared else "no other galaxies"),
+        ("layers", ", ".join(f"{one.name} ({one.number})" for one in case.layers) or "none with places"),
+    )
+    total = sum(seconds.values()) or 1.0
+    rows = tuple((name, value, value / total) for name, value in seconds.items())
+    table = Table(("part", "seconds", "share"), rows, "Where the time went.")
+    return Section(
+        "made", "How this page was made", (Text(steps[0].upper() + steps[1:] + "." + quick), Facts(facts), table)
+    )
+
+
+def card_piece(case: Case) -> Piece:
+    """What the model is: its answers, what it sees, how good it is and where it fails."""
+    card = case.card
+    measured = [_measured(one) for one in card.measured]
+    pairs = [
+        ("notes", card.notes),
+        ("answers", ", ".join(card.names[:12]) + (f" and {len(card.names) - 12} more" if len(card.names) > 12 else "")),
+        ("tree", card.tree),
+        ("sees", f"{', '.join(card.bands)}; {card.size} x {card.size} pixels; {_frame(case)}"),
+        ("network", f"{card.backbone}, {card.parameters:,} weights"),
+        ("measured", "; ".join(measured[:3])),
+    ]
+    blocks: list[Block] = [Facts(tuple((key, value) for key, value in pairs if value))]
+    if card.fails:
+        blocks += [heading("Where it fails"), *(Text(one) for one in card.fails)]
+    if len(measured) > 3:
+        blocks.append(Details(f"All {len(measured)} figures that were measured", "\n".join(measured)))
+    return Piece(tuple(blocks), {"name": card.name, "head": card.head, "answers": list(card.names)})
+
+
+def _frame(case: Case) -> str:
+    if case.display.petrosian:
+        return f"a square of {case.display.petrosian:g} Petrosian radii about the galaxy"
+    if case.display.crop:
+        return f"the central {case.display.crop:g} pixels"
+    return "the whole shorter side"
+
+
+def _measured(entry: Mapping[str, Any]) -> str:
+    bounds = f" ({entry['low']:.3g} to {entry['high']:.3g})" if "low" in entry else ""
+    return f"{entry['what']} {entry['value']:.3g}{bounds} on {entry['on']}"
+
+
+def sure(value: float) -> str:
+    """A probability as the page writes it."""
+    return share(value)
