@@ -79,6 +79,7 @@ class VotesWriter:
         return self.n_done + self.n_rejected
 
     def __enter__(self) -> Self:
+        disk.sweep_dead(self.path)
         self._stack = contextlib.ExitStack()
         part = self._stack.enter_context(disk.atomic(self.path))
         try:

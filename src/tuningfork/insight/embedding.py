@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -35,7 +36,7 @@ from ..predict.views import chosen_views, margin, view
 FORMAT = "tuningfork features 1"
 CONTENT = "tuningfork_content"  # key of the file's metadata: SHA-256 of its ids and features
 PRECISIONS = {"float16": pa.float16(), "float32": pa.float32()}
-ROW_GROUP = 4096  # rows held in memory before they are written: 10 MB of 1280 features in float16
+ROW_GROUP = 1024  # rows held in memory before they are written, and read for any one of them: 2.6 MB of 1280 features
 
 Singles = NDArray[np.float32]
 
@@ -143,35 +144,34 @@ def embed(
 def save_features(
     path: str | Path,
     ids: Sequence[str],
-    features: NDArray[Any],
+    features: NDArray[Any] | Iterable[NDArray[Any]],
     *,
     model: str = "",
     source: str | Path = "",
     precision: str = "float16",
 ) -> None:
-    """Write features (N, F) that come from elsewhere as :func:`embed` writes its own, to be searched and learnt from.
+    """Write features that come from elsewhere as :func:`embed` writes its own, to be searched and learnt from.
 
-    ``model`` says in words what they are of, ``source`` where the pictures of the galaxies are. Raises
-    :class:`BadCatalog` where ids and features are not as many, an id comes twice, or a number is not finite.
+    ``features`` is an array (N, F), or blocks (n, F) of it, one after the other. ``model`` says in words what they are
+    of, ``source`` where the pictures are. Raises :class:`BadCatalog` where ids and features are not as many, an id
+    comes twice, or a number is not finite.
     """
     _check(path, precision, 1, 0)
-    names, values = list(ids), np.asarray(features, np.float32)
-    if values.ndim != 2 or len(values) != len(names) or not values.size or len(set(names)) < len(names):
-        raise BadCatalog(f"features of shape {values.shape} for {len(names)} ids, {len(set(names))} of them different")
+    names, start, blocks = list(ids), 0, [features] if isinstance(features, np.ndarray) else features
     told: dict[str, Any] = {"model": {"name": model, "digest": "", "folder": ""}, "weights": "", "views": 1}
-    told |= {
-        "format": FORMAT,
-        "precision": precision,
-        "source": str(source),
-        "input_digest": "",
-        "version": __version__,
-    }
-    with _Writer(path, precision, told) as writer:
-        for start in range(0, len(names), ROW_GROUP):
-            some = names[start : start + ROW_GROUP]
-            batch = Batch(some, [(None, None)] * len(some), [], [])
-            if bad := writer.write(batch, values[start : start + ROW_GROUP]):
-                raise BadCatalog(f"{bad[0].id}: {bad[0].detail}")
+    told |= {"precision": precision, "source": str(source), "input_digest": ""}
+    with _Writer(path, precision, told | {"format": FORMAT, "version": __version__}) as writer:
+        for block in blocks:
+            if block.ndim != 2 or not block.size or start + len(block) > len(names):
+                raise BadCatalog(f"features of shape {block.shape} from row {start} on, for {len(names)} ids")
+            for first in range(0, len(block), ROW_GROUP):
+                values = np.asarray(block[first : first + ROW_GROUP], np.float32)
+                some = names[start : start + len(values)]
+                if bad := writer.write(Batch(some, [(None, None)] * len(some), [], []), values):
+                    raise BadCatalog(f"{bad[0].id}: {bad[0].detail}")
+                start += len(values)
+        if start < len(names) or len(set(names)) < len(names):
+            raise BadCatalog(f"features of {start} galaxies for {len(names)} ids, {len(set(names))} of them different")
 
 
 def _check(out: str | Path, precision: str, batch: int, threads: int) -> None:
@@ -208,9 +208,10 @@ class _Writer:
         self.file: pq.ParquetWriter | None = None
         self.schema: pa.Schema | None = None
         self.waiting: list[tuple[list[str], Any, dict[str, str], NDArray[Any]]] = []
-        self.content = hashlib.sha256()
+        self.content = [hashlib.sha256() for _ in range(3)]  # of ids, which are done, features: in batches of any size
 
     def __enter__(self) -> Self:
+        disk.sweep_dead(self.path)
         self.door = disk.atomic(self.path)
         self.part = self.door.__enter__()
         return self
@@ -223,7 +224,7 @@ class _Writer:
                 self._flush()
                 if self.file is None:
                     raise BadCatalog(f"'{self.path}' is not written: not one galaxy gave features")
-                self.file.add_key_value_metadata({CONTENT: self.content.hexdigest()})
+                self.file.add_key_value_metadata({CONTENT: disk.sha256(b"".join(one.digest() for one in self.content))})
             if self.file is not None:
                 self.file.close()
         except BaseException as failed:
@@ -236,10 +237,8 @@ class _Writer:
         rejected = list(done.rejected)
         refused = {one.id for one in rejected}
         kept = [one for one in done.ids if one not in refused]
-        if values is None:
-            values = np.zeros((0, 0), np.float32)
         with np.errstate(over="ignore"):
-            stored = values.astype(self.type)
+            stored = np.zeros((0, 0), self.type) if values is None else values.astype(self.type)
         good = np.isfinite(stored).all(axis=1)
         rejected += [
             Rejected(one, Reason.NOT_FINITE, f"the features are no finite numbers in {self.type}")
@@ -256,17 +255,23 @@ class _Writer:
         width = max((its.shape[1] for *_, its in self.waiting if len(its)), default=0)
         if self.schema is None and width:
             self.schema = _schema(self.kind, width).with_metadata({KEY: json.dumps(self.told, allow_nan=False)})
-            self.file = pq.ParquetWriter(self.part, self.schema, compression="zstd")
-        if self.schema is None or self.file is None:  # all were rejected so far: they wait until the width is known
-            return
-        width = self.schema.field("feature").type.list_size
-        for ids, _, why, stored in self.waiting:
+            # a dictionary of numbers is larger than they are, and three times as slow to read
+            self.file = pq.ParquetWriter(
+                self.part, self.schema, compression="zstd", use_dictionary=["status", "reason"]
+            )
+        if self.schema is None or self.file is None or not self.waiting:
+            return  # where all were rejected so far, they wait until the width is known
+        width, tables = self.schema.field("feature").type.list_size, []
+        for ids, positions, why, stored in self.waiting:
             done = np.array([one not in why for one in ids], np.bool_)
             whole = np.zeros((len(ids), width), self.type)
             if done.any():  # of batches without a good galaxy the width is not known
                 whole[done] = stored
-            self.content.update("\0".join(ids).encode() + b"\0" + np.packbits(done).tobytes() + whole.tobytes())
-        self.file.write_table(pa.concat_tables([_table(one, self.schema, self.type) for one in self.waiting]))
+            names = "".join(one + "\0" for one in ids).encode()
+            for hashed, told in zip(self.content, (names, done.tobytes(), whole.tobytes()), strict=True):
+                hashed.update(told)
+            tables.append(_table(ids, positions, why, done, whole, self.schema))
+        self.file.write_table(pa.concat_tables(tables))
         self.waiting = []
 
 
@@ -276,15 +281,9 @@ def _schema(kind: pa.DataType, width: int) -> pa.Schema:
 
 
 def _table(
-    batch: tuple[list[str], Any, dict[str, str], NDArray[Any]], schema: pa.Schema, kind: np.dtype[Any]
+    ids: list[str], positions: Any, why: dict[str, str], done: NDArray[np.bool_], whole: NDArray[Any], schema: pa.Schema
 ) -> pa.Table:
-    ids, positions, why, stored = batch
-    width = schema.field("feature").type.list_size
-    done = np.array([one not in why for one in ids], np.bool_)
-    whole = np.zeros((len(ids), width), kind)
-    if done.any():
-        whole[done] = stored
-    feature = pa.FixedSizeListArray.from_arrays(pa.array(whole.ravel()), width, mask=pa.array(~done))
+    feature = pa.FixedSizeListArray.from_arrays(pa.array(whole.ravel()), whole.shape[1], mask=pa.array(~done))
     status = ["done" if one else "rejected" for one in done.tolist()]
     ra, dec = zip(*positions, strict=True)
     arrays = [ids, list(ra), list(dec), status, [why.get(one) for one in ids]]
@@ -304,11 +303,12 @@ class Embedding:
         self.path, self.metadata, self.content = str(path), metadata, content
         self.n_features: int = file.schema_arrow.field("feature").type.list_size
         table = file.read(columns=["id", "status", "reason"])
-        done = np.array([one == "done" for one in table["status"].to_pylist()], np.bool_)
-        names = table["id"].to_pylist()
-        self.ids = [one for one, its in zip(names, done.tolist(), strict=True) if its]
-        reasons = table["reason"].to_pylist()
-        self.rejected = {one: Reason(why) for one, why in zip(names, reasons, strict=True) if why}
+        done = pc.equal(table["status"], "done")
+        self.ids: list[str] = table["id"].filter(done).to_pylist()
+        bad = table.filter(pc.is_valid(table["reason"]))
+        self.rejected = {one["id"]: Reason(one["reason"]) for one in bad.select(["id", "reason"]).to_pylist()}
+        ends = np.cumsum([0, *(file.metadata.row_group(one).num_rows for one in range(file.num_row_groups))])
+        self._starts = np.concatenate([[0], np.cumsum(done.to_numpy())])[ends]  # the first row of each group, and n
 
     @classmethod
     def open(cls, path: str | Path) -> Embedding:
@@ -350,10 +350,23 @@ class Embedding:
     def blocks(self) -> Iterator[Singles]:
         """The features from the first row to the last, float32 (n, F), some thousand rows at a time."""
         file = pq.ParquetFile(self.path)
-        for group in range(file.num_row_groups):
-            column = file.read_row_group(group, columns=["feature"])["feature"].combine_chunks()
-            values = column.drop_null().flatten().to_numpy(zero_copy_only=False)
-            yield values.reshape(-1, self.n_features).astype(np.float32)
+        return (self._group(file, group) for group in range(file.num_row_groups))
+
+    def some(self, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Singles]]:
+        """The features of some rows, part by part: their places in ``rows`` (n,), and float32 (n, F).
+
+        Only the row groups of the file that hold them are read, each once, in the order of the file.
+        """
+        groups = np.searchsorted(self._starts, rows, side="right") - 1
+        file = pq.ParquetFile(self.path)
+        for group in np.unique(groups).tolist():
+            places = np.flatnonzero(groups == group)
+            yield places, self._group(file, group)[rows[places] - self._starts[group]]
+
+    def _group(self, file: pq.ParquetFile, group: int) -> Singles:
+        column = file.read_row_group(group, columns=["feature"])["feature"].combine_chunks()
+        values = column.drop_null().flatten().to_numpy(zero_copy_only=False).reshape(-1, self.n_features)
+        return np.asarray(values, np.float32)
 
     def values(self) -> Singles:
         """All features in memory, float32 (n, F)."""

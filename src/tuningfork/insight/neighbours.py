@@ -12,22 +12,18 @@ import pyarrow as pa
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from .. import disk
-from ..errors import BadCatalog, BadImage, DiskError, MissingExtra, RecipeError
+from ..errors import BadCatalog, BadImage, RecipeError
 from ..galaxy.display import to_picture
 from ..galaxy.records import Source
 from ..galaxy.source import open_source
 from ..galaxy.tablefile import write_table
 from .contactsheet import contact_sheet
 from .embedding import Embedding, Singles
+from .index import open_index, unit
 
 Progress = Callable[[int, int, str], None]
 EXACT = 50_000  # galaxies up to which all are looked at; above, an index is made
 METHODS = ("auto", "exact", "index")
-INDEX = ".usearch"
-
-# of the graph (Malkov & Yashunin 2018, HNSW): links per vector, and how many are looked at when adding and searching
-CONNECTIVITY, ADDING, SEARCHING = 16, 128, 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,10 +120,10 @@ def similar(
     if method == "auto":
         method = "exact" if len(embedding) <= EXACT else "index"
     if method == "exact":
-        found, values = nearest(embedding, wanted, k + 1)
+        found, values = nearest(embedding, wanted, k + 1, progress)
     else:
         index, told = open_index(embedding, threads, progress)
-        found, values = _search(index, wanted, min(k + 1, len(embedding)), threads)
+        found, values = index.search(wanted, k + 1)
     rows, near = [], np.empty((len(names), min(k, len(embedding) - bool(known))), np.float32)
     for number, query in enumerate(names):
         others = [col for col, row in enumerate(found[number]) if embedding.ids[row] != query][: near.shape[1]]
@@ -157,96 +153,40 @@ def _seen(
 
 
 def _rows(embedding: Embedding, ids: Sequence[str]) -> Singles:
-    """The features of some galaxies, read block by block."""
+    """The features of some galaxies; only the parts of the file that hold them are read."""
     wanted = embedding.rows_of(ids)
     found = np.empty((len(wanted), embedding.n_features), np.float32)
-    start = 0
-    for block in embedding.blocks() if len(wanted) else ():
-        here = np.flatnonzero((wanted >= start) & (wanted < start + len(block)))
-        found[here] = block[wanted[here] - start]
-        start += len(block)
+    for places, block in embedding.some(wanted):
+        found[places] = block
     return found
 
 
-def unit(rows: Singles) -> Singles:
-    """Rows (N, F) of length 1; a row of zeros stays."""
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(rows / np.where(length > 0, length, 1), np.float32)
-
-
-def nearest(embedding: Embedding, queries: Singles, k: int) -> tuple[NDArray[np.int64], Singles]:
+def nearest(
+    embedding: Embedding, queries: Singles, k: int, progress: Progress | None = None
+) -> tuple[NDArray[np.int64], Singles]:
     """The rows (Q, k) of the galaxies with the largest cosine to queries (Q, F), largest first, and the cosines.
 
     Every galaxy is looked at, block by block; of equal cosines the earlier row is first. Fewer than k where there are
     not so many galaxies.
     """
-    wanted = unit(queries)
-    rows, values = np.zeros((len(wanted), 0), np.int64), np.zeros((len(wanted), 0), np.float32)
+    wanted, k = unit(queries), min(k, len(embedding))
+    query, row, value = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)  # the best so far, flat
+    least = np.full(len(wanted), -np.inf, np.float32)  # the k-th best so far
     start = 0
     for block in embedding.blocks():
         mine = wanted @ unit(block).T  # (Q, n)
-        values = np.concatenate([values, mine], axis=1)
-        numbers = np.arange(start, start + len(block))
-        rows = np.concatenate([rows, np.broadcast_to(numbers, mine.shape)], axis=1)
-        best = np.argsort(-values, axis=1, kind="stable")[:, :k]
-        rows, values = np.take_along_axis(rows, best, 1), np.take_along_axis(values, best, 1)
-        start += len(block)
-    return rows, values
-
-
-def make_index(n_features: int) -> Any:
-    """An empty index of vectors by the angle between them, kept in float16; raises :class:`MissingExtra`."""
-    try:
-        from usearch.index import Index
-    except ImportError as error:
-        raise MissingExtra("usearch", "insight") from error
-    return Index(
-        ndim=n_features, metric="cos", dtype="f16", connectivity=CONNECTIVITY, expansion_add=ADDING,
-        expansion_search=SEARCHING,
-    )  # fmt: skip
-
-
-def open_index(embedding: Embedding, threads: int = 0, progress: Progress | None = None) -> tuple[Any, tuple[str, ...]]:
-    """The index of an embedding, and notes: that which lies beside it, or a new one, which is written there.
-
-    Its name holds the digest of the features, so that one of other features is never taken for it; such are removed.
-    The file is mapped, not read: what a search does not touch takes no memory. Where it cannot be written, the index
-    is kept in memory alone, with a note.
-    """
-    place = Path(embedding.path)
-    path = place.with_name(f"{place.stem}.{embedding.content[:16]}{INDEX}")
-    index = make_index(embedding.n_features)
-    if path.is_file():
-        try:
-            index.view(str(path))
-            if len(index) == len(embedding):
-                return index, ()
-        except Exception as error:  # the library raises RuntimeError and others for a file that is none of its own
-            broken = f"the index '{path}' could not be read ({error}) and was made anew"
-        else:
-            broken = f"the index '{path}' had {len(index)} of {len(embedding)} galaxies and was made anew"
-        index, notes = make_index(embedding.n_features), [broken]
-    else:
-        notes = []
-    start = 0
-    for block in embedding.blocks():
-        index.add(np.arange(start, start + len(block), dtype=np.uint64), block, threads=threads)
+        if len(block) > k:
+            least = np.maximum(least, np.partition(mine, len(block) - k, axis=1)[:, len(block) - k])
+        ours, column = np.nonzero(mine >= least[:, None])
+        query, value = np.concatenate([query, ours]), np.concatenate([value, mine[ours, column]])
+        row = np.concatenate([row, column + start])
+        order = np.lexsort((row, -value, query))
+        query, row, value = query[order], row[order], value[order]
+        rank = np.arange(len(query)) - np.searchsorted(query, query)
+        query, row, value = query[rank < k], row[rank < k], value[rank < k]
+        last = rank[rank < k] == k - 1
+        least[query[last]] = value[last]
         start += len(block)
         if progress is not None:
-            progress(start, len(embedding), "making the index")
-    try:
-        with disk.atomic(path) as part:
-            index.save(str(part))
-        for other in place.parent.glob(f"{place.stem}.*{INDEX}"):
-            if other != path:
-                disk.remove(other)
-    except DiskError as error:
-        notes.append(f"the index is in memory alone: {error}")
-    return index, tuple(notes)
-
-
-def _search(index: Any, queries: Singles, k: int, threads: int) -> tuple[NDArray[np.int64], Singles]:
-    """Rows (Q, k) of the nearest by the index, and their cosines."""
-    found = index.search(queries, k, threads=threads)
-    keys, distances = np.atleast_2d(found.keys), np.atleast_2d(found.distances)
-    return keys.astype(np.int64), (1 - distances).astype(np.float32)
+            progress(start, len(embedding), "looking at every galaxy")
+    return row.reshape(len(wanted), k), value.reshape(len(wanted), k)
