@@ -1,5 +1,6 @@
 """Calibration on the card: its form by the head, the digest it enters, older cards, and a set's strangeness."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from tuningfork.errors import BadWeights
 from tuningfork.evaluate.strangeness import Strangeness, fit_strangeness
 from tuningfork.galaxy.tree import Tree
-from tuningfork.model.calibration import check_calibration
+from tuningfork.model.calibration import check_calibration, check_rates
 from tuningfork.model.card import Card, load_golden
 from tuningfork.model.encoder import (
     STRANGENESS,
@@ -82,6 +83,37 @@ def test_it_is_part_of_what_the_card_means_and_older_cards_read(make_card, save_
     del entries["calibration"]
     path.write_text(json.dumps(entries))
     assert Card.load(folder).calibration == {} and Card.load(folder).meaning != fitted.meaning
+
+
+RATES = {"shares": {"a": 0.001, "b": 0.999}, "learnt": {"a": 0.5, "b": 0.5}, "source": "a paper"}
+
+
+@pytest.mark.parametrize(
+    ("head", "told"),
+    [
+        ("sigmoid", RATES),
+        ("classes", {"shares": RATES["shares"]}),
+        ("classes", RATES | {"shares": {"a": 0.001, "c": 0.999}}),
+        ("classes", RATES | {"shares": {"a": 0.1, "b": 0.8}}),
+        ("classes", RATES | {"learnt": {"a": 0.0, "b": 1.0}}),
+        ("classes", RATES | {"shares": {"a": "1", "b": 0.5}}),
+        ("classes", RATES | {"source": 3}),
+    ],
+)
+def test_rates_are_of_all_classes_and_one_in_sum(head, told):
+    check_rates(RATES, "classes", ("a", "b"))
+    check_rates({}, head, ("a", "b"))
+    with pytest.raises(BadWeights, match="'rates'"):
+        check_rates(told, head, ("a", "b"))
+
+
+def test_rates_are_for_words_so_the_golden_pair_stays(save_model):
+    folder = save_model()
+    before = Card.load(folder)
+    shares = dict.fromkeys(before.names, 1 / len(before.names))
+    dataclasses.replace(before, rates={"shares": shares, "learnt": shares, "source": "a paper"}).save(folder)
+    assert Card.load(folder).rates["shares"] == shares and Card.load(folder).meaning == before.meaning
+    load_golden(folder)  # still belongs to the card
 
 
 @pytest.fixture

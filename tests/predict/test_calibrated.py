@@ -161,6 +161,56 @@ def test_words_hold_the_set_the_interval_and_what_is_unusual() -> None:
     assert line(Galaxy("a", p_typical=0.002, answers={"gz1": sure}), [head], 1) == "a  spiral 1.00; unusual"
 
 
+RATES = {"shares": {"lens": 0.001, "not_lens": 0.999}, "learnt": {"lens": 0.5, "not_lens": 0.5}, "source": "a paper"}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(1e-6, 1 - 1e-6), st.floats(0.001, 0.999), st.floats(0.01, 0.99))
+def test_rates_shift_the_odds_and_what_was_learnt_changes_nothing(p: float, rate: float, learnt: float) -> None:
+    shares, old = {"a": rate, "b": 1 - rate}, {"a": learnt, "b": 1 - learnt}
+    head = Head("m", "classes", ("a", "b"), rates={"shares": shares, "learnt": old, "source": ""})
+    now = head.weighed({"a": p, "b": 1 - p})
+    assert sum(now.values()) == pytest.approx(1)
+    odds = p / (1 - p) * (rate / (1 - rate)) / (learnt / (1 - learnt))
+    assert now["a"] == pytest.approx(odds / (1 + odds), rel=1e-9)
+    same = dataclasses.replace(head, rates={"shares": old, "learnt": old, "source": ""})
+    assert same.weighed({"a": p, "b": 1 - p}) == pytest.approx({"a": p, "b": 1 - p})
+
+
+def test_a_lens_is_told_of_by_how_rare_lenses_are_and_the_answer_stays() -> None:
+    """p .95 is 19 to 1 where half are lenses, 19 to 999 where 1 in 1,000 is: .019."""
+    sets = {"sets": {"coverage": 0.9, "threshold": 0.99, "galaxies": 52}}
+    head = Head("lens", "classes", ("lens", "not_lens"), None, sets, RATES)
+    said = head.said(np.array([0.95, 0.05], np.float32))
+    assert said["lens"] == pytest.approx(0.95)
+    assert tell(head, said) == "not lens .98 (lens .02; lens: 1 in 1,000 galaxies)"
+    assert tell(head, said, short=True) == "not lens .98"  # the set is of a sky of lenses: not told
+    assert tell(head, {"lens": 0.8, "not_lens": 0.2}) == "not lens 1.00"
+    assert tell(head, {"lens": 0.9999, "not_lens": 0.0001}).startswith("lens .91")
+    assert tell(dataclasses.replace(head, rates={}), said).startswith("lens .95 (not lens .05); 90% set")
+
+
+def test_the_cards_rates_reach_the_words_and_leave_the_table(models, sky: Path, tmp_path: Path) -> None:
+    rates = {
+        "shares": {name: 0.002 if name == CLASSES[0] else 0.998 / (len(CLASSES) - 1) for name in CLASSES},
+        "learnt": dict.fromkeys(CLASSES, 1 / len(CLASSES)),
+        "source": "a paper",
+    }
+    fitted = models[1]
+    ship({name: fitted / name for name in HEADS}, tmp_path / "rated", tell={"gz1": {"rates": rates}})
+    before, after = (classify(sky, place / "gz1", out=tmp_path / f"{place.name}.parquet") for place in
+                     (fitted, tmp_path / "rated"))  # fmt: skip
+    said = after.galaxies[0].answers["gz1"]
+    assert said == pytest.approx(before.galaxies[0].answers["gz1"], abs=2e-3)
+    now = after.heads[0].weighed(said)
+    assert now[CLASSES[0]] < 0.1 < 0.5 < said[CLASSES[0]]
+    first = max(now, key=now.__getitem__)
+    assert f"{first.replace('_', ' ')} {now[first]:.2f}".replace(" 0.", " .") in after.text()
+    table = read_table(tmp_path / "rated.parquet")
+    assert table.column(f"p_{CLASSES[0]}").to_pylist() == pytest.approx([g.answers["gz1"][CLASSES[0]] for g in
+                                                                         after.galaxies])  # fmt: skip
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_intervals_cover_in_every_band_where_errors_grow(seed: int) -> None:
     """Where one width for all would be far too wide below and too narrow above (coverage .97 and .35 here)."""

@@ -10,6 +10,10 @@ It is one of these, by the head, or empty where nothing was fitted:
 - dirichlet: ``{"certainty": {"scales": {"t01_smooth_or_features": 0.5}, "galaxies": 88}}``. A question's concentrations
   are multiplied by its scale, after the network, so that the golden pair and the exported network are without it;
   expected fractions stay.
+
+Beside it a card of classes may hold ``rates``: ``{"shares": {"lens": 0.001, "not_lens": 0.999}, "learnt": {"lens": 0.5,
+"not_lens": 0.5}, "source": "..."}``, how frequent the classes are where the model is used, by ``source``, and how
+frequent they were when it learnt. Answers stay what the network says; what is told in words is weighed by them.
 """
 
 from __future__ import annotations
@@ -41,6 +45,23 @@ def check_calibration(calibration: Mapping[str, Any], head: str, names: tuple[st
     check = {SETS: _check_sets, INTERVALS: _check_intervals, CERTAINTY: _check_certainty}[kind]
     if not isinstance(told, dict) or not check(told, tree):
         raise _odd(kind, told)
+
+
+def check_rates(rates: Mapping[str, Any], head: str, names: tuple[str, ...]) -> None:
+    """Raise :class:`BadWeights` unless ``rates`` has the form above for these classes; empty is none."""
+    if not rates:
+        return
+    right = head == "classes" and {*rates} == {"shares", "learnt", "source"} and isinstance(rates["source"], str)
+    for key in ("shares", "learnt") if right else ():
+        told = rates[key]
+        right = right and isinstance(told, dict) and {*told} == {*names} and all(map(_is_share, told.values()))
+        right = right and math.isclose(sum(told.values()), 1, abs_tol=1e-6)
+    if not right:
+        raise bad(
+            "rates",
+            "must be such as {'shares': {'lens': 0.001, 'not_lens': 0.999}, 'learnt': {'lens': 0.5, 'not_lens': 0.5}, "
+            f"'source': 'Gavazzi et al. 2014'}}, of all the classes, each time 1 in sum, not {short(rates)}",
+        )
 
 
 def _odd(kind: str, told: object) -> BadWeights:

@@ -19,7 +19,7 @@ from safetensors.numpy import save as safetensors_bytes
 from .. import disk
 from ..errors import BadWeights, TreeError
 from ..galaxy.tree import TREES, Tree
-from .calibration import check_calibration
+from .calibration import check_calibration, check_rates
 from .entries import as_json, bad, entries, load_card, short
 
 HEADS = ("classes", "dirichlet", "fractions", "sigmoid")
@@ -73,6 +73,7 @@ class Card:
     measured: tuple[dict[str, Any], ...] = ()  # how good it is: one figure each, see :meth:`check`
     fails: tuple[str, ...] = ()  # where it is wrong or of no use, in sentences
     calibration: dict[str, Any] = field(default_factory=dict)  # of its answers: see :mod:`~.calibration`
+    rates: dict[str, Any] = field(default_factory=dict)  # of classes, for words: see :mod:`~.calibration`
     encoder: str = (
         ""  # folder beside the model's that holds all but the last layer; "" where weights.safetensors has all
     )
@@ -155,6 +156,7 @@ class Card:
                 ) from None
         tree = self._check_tree()
         check_calibration(self.calibration, self.head, self.names, tree)
+        check_rates(self.rates, self.head, self.names)
         return tree
 
     def _check_tree(self) -> Tree | None:
@@ -195,7 +197,8 @@ class Card:
         disk.write_json(Path(folder) / CARD, self.to_json())
 
 
-_LATER = ("measured", "fails", "calibration", "encoder", "encoder_digest")  # keys that cards may lack, as older ones do
+# keys that cards may lack, as older ones do
+_LATER = ("measured", "fails", "calibration", "rates", "encoder", "encoder_digest")
 _MEANING = (
     *("bands", "display", "head", "link", "names", "tree", "tree_digest", "backbone"),
     *("mean", "std", "temperature", "digest"),

@@ -20,7 +20,7 @@ from .export import export_onnx
 from .net import GalaxyNet
 
 # what ship may change
-TOLD = ("version", "licence", "citation", "notes", "measured", "fails", "training", "metrics", "calibration")
+TOLD = ("version", "licence", "citation", "notes", "measured", "fails", "training", "metrics", "calibration", "rates")
 
 
 def share_encoder(

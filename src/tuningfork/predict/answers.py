@@ -28,6 +28,7 @@ class Head:
     names: tuple[str, ...]
     tree: Tree | None = None
     calibration: Mapping[str, Any] = field(default_factory=dict)  # as the card has it
+    rates: Mapping[str, Any] = field(default_factory=dict)  # as the card has them
 
     @property
     def is_attributes(self) -> bool:
@@ -72,6 +73,18 @@ class Head:
         ranked = sorted(self.names, key=lambda name: -said[name])
         threshold = self.calibration[SETS]["threshold"] + 1e-6  # answers are rounded to six digits
         return tuple(name for k, name in enumerate(ranked) if not k or 1 - said[name] <= threshold)
+
+    def weighed(self, said: Mapping[str, float]) -> dict[str, float]:
+        """Probabilities p of classes as they are where these have other shares r than the t of the training.
+
+        p r / t over the sum of these (Bayes; Saerens et al. 2002, Neural Computation 14, 21, eq. 2.4), of the card's
+        ``rates``; as they are without any.
+        """
+        if not self.rates:
+            return dict(said)
+        odds = {k: p * self.rates["shares"][k] / self.rates["learnt"][k] for k, p in said.items()}
+        total = sum(odds.values())
+        return {name: one / total for name, one in odds.items()}
 
     def intervals(self, said: Mapping[str, float]) -> dict[str, float]:
         """The ends of the intervals, by the answer's name with "_low" and "_high", within the attribute's scale."""

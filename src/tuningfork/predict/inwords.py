@@ -18,6 +18,7 @@ STAGES = {
     5: "Sc", 6: "Scd", 7: "Sd", 8: "Sdm", 9: "Sm", 10: "Im", 11: "dE",
 }  # fmt: skip
 STRONGEST = 4  # attributes that are told
+MENTIONED = 0.01  # probability of a class that is not the first; below it, it is not told
 FAINTEST = 0.3  # of an attribute's scale; below it is not told
 UNUSUAL = 0.01  # share of galaxies like those of the training that look as strange; below it, it is told
 WIDTH = 110  # characters of a line
@@ -115,13 +116,22 @@ def tell(head: Head, said: Mapping[str, float], short: bool = False) -> str:
         if not short or not words:
             words += [f"{name} {share(value)}" for name, value in strongest(head, said)[: 1 if short else None]]
         return ", ".join(words) or "no attribute stands out"
-    best, *others = [f"{plain(name)} {share(value)}" for name, value in ranked(said)]
-    likely = [text for text, (_, value) in zip(others, ranked(said)[1:], strict=True) if value >= 0.01][:3]
-    chosen = [plain(name) for name in head.likely(said)]
+    order = ranked(head.weighed(said))
+    best, *others = [f"{plain(name)} {share(value)}" for name, value in order]
+    likely = [text for text, (_, value) in zip(others, order[1:], strict=True) if value >= MENTIONED][:3]
+    chosen = [] if head.rates else [plain(name) for name in head.likely(said)]  # sets are of the training's shares
     if short:
         return " or ".join([best, *chosen[1:]])
+    if head.rates:
+        return f"{best} ({', '.join(likely)}; {_rarest(head)})" if likely else best
     text = f"{best} ({', '.join(likely)})" if likely else best
     return f"{text}; {head.level:.0%} set: {', '.join(chosen)}" if len(chosen) > 1 else text
+
+
+def _rarest(head: Head) -> str:
+    """How frequent the rarest class of a head with rates is: "lens: 1 in 1,000 galaxies"."""
+    name, rate = min(head.rates["shares"].items(), key=lambda one: one[1])
+    return f"{plain(name)}: 1 in {round(1 / rate):,} galaxies"
 
 
 def unusual(galaxy: Galaxy) -> str:

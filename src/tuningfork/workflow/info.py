@@ -78,11 +78,20 @@ def _told(card: Card) -> dict[str, Any]:
         "measured": [_figure(entry) for entry in card.measured],
         "measured by": sorted({str(entry["command"]) for entry in card.measured if entry.get("command")}),
         "fails": list(card.fails),
+        "rates": _rates(card),
         "licence": card.licence,
         "citation": card.citation,
         "notes": card.notes,
     }
     return {key: value for key, value in entries.items() if value}
+
+
+def _rates(card: Card) -> str:
+    """How frequent the classes are taken to be in words, and by whom."""
+    if not card.rates:
+        return ""
+    shares = ", ".join(f"{name} {share:g}" for name, share in card.rates["shares"].items())
+    return f"{shares} ({card.rates['source']})"
 
 
 def _figure(entry: dict[str, Any]) -> str:
