@@ -7,6 +7,7 @@ const at = new Map(data.at.map((place, k) => [place, k]));
 const number = new Map(data.ids.map((id, k) => [id, k]));
 const off = new Set(); // groups that are not shown
 let view = { x: 0, y: 0, scale: 1 }; // the image's point in the top left corner, and CSS px per px of the image
+let whole = 0; // the scale at which all is shown, while it is
 let chosen = -1, hovered = -1, colours = Boolean(data.colours), flight = 0, waiting = false, ratio = 1;
 
 // tiles
@@ -144,7 +145,7 @@ function zoom(factor, x = canvas.clientWidth / 2, y = canvas.clientHeight / 2) {
 
 function showAll() {
   flight++;
-  const scale = fitted();
+  const scale = whole = fitted();
   view = { x: (data.width - canvas.clientWidth / scale) / 2, y: (data.height - canvas.clientHeight / scale) / 2, scale };
   settle();
 }
@@ -360,7 +361,7 @@ function asked() {
   fly(chosen);
 }
 
-window.addEventListener("resize", settle);
+window.addEventListener("resize", () => (view.scale === whole ? showAll() : settle()));
 window.addEventListener("hashchange", asked);
 legend();
 showAll();

@@ -70,7 +70,8 @@ def colouring(
         raise BadCatalog(f"--colour '{column}': there is no catalogue to take it from; name one with --catalog")
     if column not in found:
         near = recipe.nearest(column, found.columns)
-        raise BadCatalog(f"{found.name} has no column '{column}'{near}; it has {', '.join(found.columns[:20])}")
+        other = "" if catalog is not None else "; --catalog names another table"
+        raise BadCatalog(f"{found.name} has no column '{column}'{near}; it has {', '.join(found.columns[:20])}{other}")
     rows = {one: row for row, one in enumerate(found.ids)}
     values = found.table.column(column).to_pylist()
     mine = [values[rows[one]] if one in rows else None for one in ids]
