@@ -239,7 +239,7 @@ class _Writer:
         kept = [one for one in done.ids if one not in refused]
         with np.errstate(over="ignore"):
             stored = np.zeros((0, 0), self.type) if values is None else values.astype(self.type)
-        good = np.isfinite(stored).all(axis=1)
+        good = np.asarray(np.isfinite(stored).all(axis=1))
         rejected += [
             Rejected(one, Reason.NOT_FINITE, f"the features are no finite numbers in {self.type}")
             for one, fine in zip(kept, good.tolist(), strict=True)
