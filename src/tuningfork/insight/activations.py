@@ -39,9 +39,12 @@ class Activations:
     maps: Mapping[str, NDArray[np.float32]]
 
     def strongest(self, layer: str, row: int = 0, shown: int = 6) -> Ints:
-        """The units of a layer that are largest anywhere in galaxy ``row``, largest first."""
-        values = self.maps[layer][row]
-        return np.argsort(-values.reshape(len(values), -1).max(axis=1), kind="stable")[:shown]
+        """The units of a layer that are largest anywhere in galaxy ``row``, largest first.
+
+        Of units that tie, as at the ceiling of ReLU6, those first whose maps vary most.
+        """
+        values = self.maps[layer][row].reshape(self.maps[layer].shape[1], -1)
+        return np.lexsort((-values.std(axis=1), -values.max(axis=1)))[:shown]
 
     def figure(self, row: int = 0, *, shown: int = 6, exemplars: Mapping[str, Exemplars] | None = None) -> Figure:
         """Galaxy ``row`` beside the maps of each layer's ``shown`` strongest units, with their numbers and scales.

@@ -149,7 +149,7 @@ def explain(
     )  # fmt: skip
     if out is not None:
         reasons = ", ".join(f"{k} {reason}" for reason, k in Counter(str(one.reason) for one in rejected).items())
-        told = f"{done.n_in:,} galaxies looked at = {done.n_done:,} done + {done.n_rejected:,} rejected"
+        told = f"Galaxies: {done.n_in:,} looked at = {done.n_done:,} done + {done.n_rejected:,} rejected"
         first = [block for name, piece in of_model.items() if name in _FIRST for block in piece.blocks]
         later = [block for name, piece in of_model.items() if name not in _FIRST for block in piece.blocks]
         shown = [(one, [block for piece in some for block in piece.blocks]) for one, some in of_galaxies]

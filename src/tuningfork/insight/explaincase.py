@@ -55,7 +55,7 @@ class Effort:
 
 
 EFFORTS = {
-    "quick": Effort(1, 4, 20, 2, 8, 24, 4, 1),
+    "quick": Effort(1, 4, 20, 3, 5, 24, 4, 1),
     "thorough": Effort(5, 16, 20, 3, 20, 128, 6, 12),
 }
 
@@ -211,10 +211,13 @@ def open_case(
 
 
 def usual_layers(net: GalaxyNet, most: int = 5) -> tuple[Layer, ...]:
-    """A few layers that differ: the last of each size of map, or of one size (a transformer) some evenly spread."""
+    """A few layers that differ: of each size of map the last that is no part of a block, or some evenly spread."""
     known = [one for one in layers_of(net) if one.spatial and not one.attention]
-    sizes = {one.side: one for one in known}
-    found = sorted(sizes.values(), key=lambda one: one.number)
+    outermost: dict[int, Layer] = {}
+    for one in known:
+        if one.side not in outermost or one.name.count(".") <= outermost[one.side].name.count("."):
+            outermost[one.side] = one
+    found = sorted(outermost.values(), key=lambda one: one.number)
     if len(found) < 3:
         found = [known[k] for k in sorted({round(k) for k in np.linspace(0, len(known) - 1, 4)})] if known else []
     return tuple(found[-most:])

@@ -15,6 +15,7 @@ from ..evaluate.plots import STYLE, line_style
 from ..evaluate.report import Block, Table, Text
 from ..predict.classify import Classification
 from ..predict.inwords import plain, ranked, tell
+from ..predict.portraits import PICTURE
 from ..predict.portraits import draw as draw_portrait
 from .activations import activations
 from .attribution import METHODS, Attribution, attribute
@@ -24,7 +25,7 @@ from .checks import Deletion, Randomisation, deletion, randomisation
 from .dream import dream
 from .explaincase import Case, Seen, answers_to, read
 from .explainmodel import SHORT, among
-from .explainpage import WIDTH, Piece, figure, heading, large, verdict
+from .explainpage import WIDTH, Piece, figure, heading, verdict
 from .morphometry import measure_image
 from .objective import Objective
 from .perturbation import PERTURBATIONS
@@ -40,11 +41,27 @@ def answers(case: Case, one: Seen) -> Piece:
     ellipse = (
         "; cross and ellipse are the centre and the Petrosian radius that were found" if one.portrait.source else ""
     )
-    caption = f"{told}{ellipse}. Beside it are the answers, means over four quarter turns."
-    seen = f"The same through the network's eyes: {case.card.size} x {case.card.size} pixels."
-    blocks: list[Block] = [figure(draw_portrait(done), caption), large(one.pixels, seen)]
+    caption = (
+        f"{told}{ellipse}. Beside it are the answers, means over four quarter turns, and the square as the network "
+        f"sees it, {case.card.size} x {case.card.size} pixels."
+    )
+    blocks: list[Block] = [figure(_beside(draw_portrait(done), one), caption)]
     blocks += [Text(note, "note") for note in one.notes]
     return Piece(tuple(blocks), {"answers": one.said, "in words": tell(case.head, one.said)})
+
+
+def _beside(drawn: Figure, one: Seen) -> Figure:
+    """The portrait, made wider, with what the network sees at its right."""
+    width, height = drawn.get_size_inches()
+    wider = width + PICTURE + 0.1
+    drawn.set_size_inches(wider, height)
+    for axes in drawn.axes:
+        left, low, wide, high = axes.get_position().bounds
+        axes.set_position((left * width / wider, low, wide * width / wider, high))
+    top = drawn.axes[1].get_position().y1
+    axes = drawn.add_axes(((width - 0.05) / wider, top - PICTURE / height, PICTURE / wider, PICTURE / height))
+    show_galaxy(axes, one.pixels)
+    return drawn
 
 
 def attribution(case: Case, one: Seen) -> Piece:

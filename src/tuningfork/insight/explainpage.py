@@ -10,15 +10,12 @@ from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure as Drawing
-from numpy.typing import NDArray
 
 from .. import __version__
-from ..evaluate.gallery import thumbnail
-from ..evaluate.plots import Picture, _picture
+from ..evaluate.plots import _picture
 from ..evaluate.report import Block, Details, Facts, Figure, Page, Section, Table, Text
 from ..galaxy.cutout import Rejected
-from ..predict.inwords import share, tell
-from .attributionplots import picture_of
+from ..predict.inwords import tell
 from .checks import Deletion, Randomisation
 from .explaincase import Case, Seen
 
@@ -44,11 +41,6 @@ def figure(drawn: Drawing, caption: str) -> Figure:
     """A figure of matplotlib with its caption, which is also what it says to those who cannot see it."""
     with matplotlib.rc_context({"savefig.dpi": SHARP}):
         return Figure(_picture(drawn, caption), caption)
-
-
-def large(pixels: NDArray[Any], caption: str, side: int = 384) -> Figure:
-    """What a network sees, uint8 (bands, S, S), enlarged by whole numbers of pixels."""
-    return Figure(Picture(thumbnail(picture_of(pixels), side), caption, side), caption)
 
 
 def verdict(random: Randomisation, removed: Deletion) -> tuple[str, str]:
@@ -145,12 +137,12 @@ def card_piece(case: Case) -> Piece:
         ("tree", card.tree),
         ("sees", f"{', '.join(card.bands)}; {card.size} x {card.size} pixels; {_frame(case)}"),
         ("network", f"{card.backbone}, {card.parameters:,} weights"),
-        ("measured", "; ".join(measured[:3])),
+        ("measured", measured[0] if measured else ""),
     ]
     blocks: list[Block] = [Facts(tuple((key, value) for key, value in pairs if value))]
     if card.fails:
-        blocks += [heading("Where it fails"), *(Text(one) for one in card.fails)]
-    if len(measured) > 3:
+        blocks.append(Details(f"Where it fails: {len(card.fails)} known limits", "\n\n".join(card.fails)))
+    if len(measured) > 1:
         blocks.append(Details(f"All {len(measured)} figures that were measured", "\n".join(measured)))
     return Piece(tuple(blocks), {"name": card.name, "head": card.head, "answers": list(card.names)})
 
@@ -166,8 +158,3 @@ def _frame(case: Case) -> str:
 def _measured(entry: Mapping[str, Any]) -> str:
     bounds = f" ({entry['low']:.3g} to {entry['high']:.3g})" if "low" in entry else ""
     return f"{entry['what']} {entry['value']:.3g}{bounds} on {entry['on']}"
-
-
-def sure(value: float) -> str:
-    """A probability as the page writes it."""
-    return share(value)
