@@ -33,8 +33,8 @@ function tile(level, column, row) {
 function drawTiles(width, height) {
   const best = Math.ceil(data.level + Math.log2(view.scale * ratio));
   const level = Math.max(0, Math.min(data.level, best));
-  const coarse = Math.max(0, level - 3); // stays under the finer ones until these have come
-  for (const one of coarse < level ? [coarse, level] : [level]) {
+  const first = Math.min(level, Math.floor(Math.log2(data.tile))); // one tile, which stays under all until they have come
+  for (const one of new Set([first, Math.max(first, level - 2), level])) {
     const side = data.tile * 2 ** (data.level - one);
     const last = { column: Math.ceil(data.width / side) - 1, row: Math.ceil(data.height / side) - 1 };
     const left = Math.max(0, Math.floor(view.x / side)), top = Math.max(0, Math.floor(view.y / side));
@@ -61,8 +61,8 @@ const edge = (length) => Math.round(length * view.scale * ratio) / ratio;
 
 function drawColours(width, height) {
   const side = data.cell * view.scale, frame = side >= 14;
-  const line = Math.max(1.5, side / 32);
-  pen.globalAlpha = frame ? 0.9 : 0.5;
+  const line = Math.max(1.5, side / 40);
+  pen.globalAlpha = frame ? 0.85 : 0.38;
   const top = Math.max(0, Math.floor(view.y / data.cell)), left = Math.max(0, Math.floor(view.x / data.cell));
   const bottom = Math.min(data.rows - 1, Math.floor((view.y + height / view.scale) / data.cell));
   const right = Math.min(data.columns - 1, Math.floor((view.x + width / view.scale) / data.cell));

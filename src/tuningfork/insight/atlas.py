@@ -46,8 +46,8 @@ class Atlas:
     ``positions`` (N, 2) float32 are those on the map, x to the right and y up, in units without a meaning; ``places``
     (N, 2) int64 the row and column on the grid of ``shape``, the first row above, each place taken once. ``kept`` tells
     how well the grid keeps neighbours. ``says`` is what the votes say of each galaxy, "" where there are none.
-    ``left_out`` were not drawn by lot; ``rejected`` have no features or votes. ``display`` is how the model saw them,
-    None where that is not known.
+    ``left_out`` were not drawn by lot; ``rejected`` have no features or votes. ``display`` is how the ``model`` saw
+    them, None where that is not known.
     """
 
     ids: tuple[str, ...]
@@ -62,12 +62,19 @@ class Atlas:
     colours: Colouring | None
     display: Display | None
     pictures: str
+    model: str = ""
     notes: tuple[str, ...] = ()
 
     @property
     def n_in(self) -> int:
         """How many galaxies came in: those with a place, those left out, and the rejected."""
         return len(self.ids) + len(self.left_out) + len(self.rejected)
+
+    @property
+    def title(self) -> str:
+        """How many galaxies there are, whose eyes saw them, and by which method they were laid out."""
+        seen = f" as {self.model} sees them," if self.model else ""
+        return f"{len(self.ids):,} galaxies{seen} by {METHODS[self.method]}"
 
     def source(self, galaxies: str | Path | Source | None = None) -> Source:
         """Where the pictures are: ``galaxies``, or the source that features or votes were made from."""
@@ -102,7 +109,7 @@ class Atlas:
         """What was made and how well it keeps neighbours, in lines for people."""
         rows, columns = self.shape
         lines = [
-            f"{len(self.ids):,} galaxies by {METHODS[self.method]} on {rows} x {columns} cells",
+            f"{self.title} on {rows} x {columns} cells",
             f"of a galaxy's neighbours on the grid {self.kept.share:.0%} are among its 20 nearest "
             f"({self.kept.projected:.0%} before it was laid on the grid; {self.kept.chance:.2%} by chance)",
         ]
@@ -114,7 +121,7 @@ class Atlas:
     def figure(self) -> Figure:
         """The map as points, in the colours of the legend."""
         with matplotlib.rc_context({**STYLE, "axes.grid": False}):
-            figure = Figure(figsize=(8, 7), facecolor="white", layout="constrained")
+            figure = Figure(figsize=(9, 6.5), facecolor="white", layout="constrained")
             axes = figure.add_subplot(xticks=[], yticks=[], aspect="equal")
             axes.spines[:].set_visible(False)
             size = float(np.clip(20_000 / len(self.ids), 2, 30))
@@ -128,7 +135,7 @@ class Atlas:
                 for label, colour in zip(self.colours.labels, self.colours.colours, strict=True):
                     axes.scatter([], [], s=30, c=colour, label=label)
                 axes.legend(title=self.colours.name, loc="center left", bbox_to_anchor=(1, 0.5))
-            axes.set_title(f"{len(self.ids):,} galaxies by {METHODS[self.method]}")
+            axes.set_title(self.title)
         return figure
 
 
@@ -191,9 +198,11 @@ def atlas(
     pictures = str(galaxies.path if isinstance(galaxies, Source) else galaxies or opened.metadata.get("source", ""))
     shape = grid_shape(len(lot))
     notes = shown.notes if shown else ()
+    name = opened.metadata.get("model", {}).get("name", "")
     return Atlas(
-        chosen, positions, places, shape, method, kept, says, left, _rejected(opened), shown, display, pictures, notes
-    )
+        chosen, positions, places, shape, method, kept, says, left, _rejected(opened), shown, display, pictures, name,
+        notes,
+    )  # fmt: skip
 
 
 def open_table(table: str | Path | Embedding | Votes) -> Embedding | Votes:

@@ -25,7 +25,7 @@ from ..galaxy.cutout import COLOUR, Cutout, Record, Rejected
 from ..galaxy.display import Display, render, to_picture
 from ..galaxy.source import Source
 from ..predict.ahead import ahead
-from .atlas import METHODS, Atlas, Progress
+from .atlas import Atlas, Progress
 
 Pixels = NDArray[np.uint8]
 
@@ -285,7 +285,7 @@ def _page(atlas: Atlas, bad: Sequence[Rejected], cell: int, size: tuple[int, int
     script = environment.loader.get_source(environment, "atlas.js")[0] if environment.loader else ""
     rejected = [*atlas.rejected, *bad]
     return environment.get_template("atlas.html").render(
-        title=f"{len(atlas.ids):,} galaxies by {METHODS[atlas.method]}",
+        title=atlas.title,
         lines=atlas.text().splitlines()[1:],
         rejected=[(one.id, str(one.reason), one.detail) for one in rejected],
         data=Markup(packed), script=Markup(script),
