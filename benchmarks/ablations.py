@@ -36,7 +36,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], tuple[str, ...], tuple[str, ...], int]
     "one view": ({}, (), (), 1),
     "60 views": ({}, (), (), 60),
     "random start": ({"train.model.pretrained": ""}, (), (), 8),
-    "no simulated galaxies": ({}, SIMULATED, (), 8),
+    "no simulated galaxies": ({}, SIMULATED, ("gz1", "stage", "efigi", "gz2"), 8),
     "Galaxy Zoo 1 alone": ({}, (*SIMULATED, "efigi", "stripe82", "examples"), ("gz1",), 8),
     "EFIGI alone": ({}, (*SIMULATED, "gz1", "stripe82", "examples"), ("stage", "efigi"), 8),
     "64 px": ({"train.display.size": 64, "train.augment.shift": 3.0}, (), (), 8),

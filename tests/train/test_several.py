@@ -84,6 +84,12 @@ def test_parts_need_names_of_their_own(parts: tuple[LabelChoice, ...]) -> None:
         make_labels(catalog(), LabelChoice(kind="several", parts=parts))
 
 
+def test_a_part_that_nobody_labelled_is_named() -> None:
+    few = catalog().select(list(catalog().ids[1::4]))  # those without a class
+    with pytest.raises(LabelError, match=r"no galaxy of 15 has labels of \['kind'\]: leave these parts out"):
+        make_labels(few, LabelChoice(kind="several", parts=PARTS))
+
+
 def test_the_loss_is_the_weighted_sum_of_the_parts() -> None:
     from tuningfork.model.head import SeveralHead, make_head
 

@@ -154,6 +154,9 @@ def _several(catalog: Catalog, choice: LabelChoice, strict: bool) -> Labels:
             f"labels of kind 'several' need parts, each with a name of its own and none of several: {names}"
         )
     parts = tuple(make_labels(catalog, part, strict=strict) for part in choice.parts)
+    empty = [part.choice.name for part in parts if not len(part)]
+    if empty:
+        raise LabelError(f"no galaxy of {len(catalog):,} has labels of {empty}: leave these parts out of labels.parts")
     labelled = set().union(*(part.ids for part in parts))
     ids = tuple(one for one in catalog.ids if one in labelled)
     row = {identifier: number for number, identifier in enumerate(ids)}
