@@ -154,7 +154,7 @@ def _several(catalog: Catalog, choice: LabelChoice, strict: bool) -> Labels:
             f"labels of kind 'several' need parts, each with a name of its own and none of several: {names}"
         )
     parts = tuple(make_labels(catalog, part, strict=strict) for part in choice.parts)
-    empty = [part.choice.name for part in parts if not len(part)]
+    empty = [part.choice.name for part in parts if not part.values.size]
     if empty:
         raise LabelError(f"no galaxy of {len(catalog):,} has labels of {empty}: leave these parts out of labels.parts")
     labelled = set().union(*(part.ids for part in parts))
