@@ -295,6 +295,18 @@ def test_the_command_writes_all_of_it(place: Path, tmp_path: Path, run: Callable
     assert pq.read_table(tmp_path / "p.parquet").num_rows == 60 and told["kept"]["share"] > told["kept"]["chance"]
     refused = run("atlas", place / "f.parquet", "--out", tmp_path / "a.png")
     assert refused.code == 2 and "ends in .html" in refused.err
+    moved = run("atlas", place / "f.parquet", "--out", tmp_path / "b.html", "--galaxies", tmp_path / "gone")
+    assert moved.code == 2 and "--galaxies" in moved.err
+
+
+def test_pictures_of_other_galaxies_are_refused_before_anything_is_written(place: Path, tmp_path: Path) -> None:
+    with StoreWriter(tmp_path / "store") as writer:
+        pixels = np.random.default_rng(0).integers(0, 255, (3, 20, 20), dtype=np.uint8)
+        writer.add(Record.from_pixels("another", pixels, ("red", "green", "blue")))
+    made = atlas(place / "f.parquet", method="pca", n=10)
+    with pytest.raises(BadStore, match="not one of the 10 galaxies"):
+        write_page(made, tmp_path / "out" / "a.html", galaxies=tmp_path / "store", cell=16, threads=1)
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_cannot_be_is_refused(place: Path, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ def atlas(
 ) -> None:
     """Lay thousands of galaxies out on one zoomable page, alike beside alike."""
     from ..insight.atlas import atlas as run
+    from ..insight.atlas import open_pictures, open_table
     from ..insight.atlaspage import check_page, write_page
     from ..insight.contactsheet import check_figure, save_figure
     from ..predict.answertable import check_table
@@ -38,12 +39,14 @@ def atlas(
         check_figure(figure)
     if places is not None:
         check_table(places)
+    opened = open_table(table)
+    check_page(out, cell, image, min(n, len(opened.ids)))
+    source = open_pictures(opened, galaxies or None)  # before the map, which takes a while
     with bar("atlas", as_json) as progress:
         made = run(
-            table, method=method, n=n, seed=seed, colour=colour, catalog=catalog, galaxies=galaxies or None,
-            progress=progress,
-        )  # fmt: skip
-        done = write_page(made, out, cell=cell, image=image, threads=threads, progress=progress)
+            opened, method=method, n=n, seed=seed, colour=colour, catalog=catalog, galaxies=source, progress=progress
+        )
+        done = write_page(made, out, galaxies=source, cell=cell, image=image, threads=threads, progress=progress)
     if figure is not None:
         save_figure(made.figure(), figure, dpi=150)
     if places is not None:

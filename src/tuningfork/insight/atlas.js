@@ -361,8 +361,19 @@ function asked() {
   fly(chosen);
 }
 
-window.addEventListener("resize", () => (view.scale === whole ? showAll() : settle()));
+let size = [0, 0];
+function resized() { // what was in the middle stays there
+  const before = size;
+  size = [canvas.clientWidth, canvas.clientHeight];
+  if (view.scale === whole) return showAll();
+  view.x += (before[0] - size[0]) / 2 / view.scale;
+  view.y += (before[1] - size[1]) / 2 / view.scale;
+  settle();
+}
+
+window.addEventListener("resize", resized);
 window.addEventListener("hashchange", asked);
 legend();
 showAll();
+resized();
 asked();

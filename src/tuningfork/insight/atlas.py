@@ -78,11 +78,7 @@ class Atlas:
 
     def source(self, galaxies: str | Path | Source | None = None) -> Source:
         """Where the pictures are: ``galaxies``, or the source that features or votes were made from."""
-        if isinstance(galaxies, Source):
-            return galaxies
-        if galaxies is None and not self.pictures:
-            raise BadStore("the table does not say where the pictures of its galaxies are: name them with --galaxies")
-        return open_source(self.pictures if galaxies is None else galaxies)
+        return _source(self.pictures, galaxies)
 
     def table(self) -> pa.Table:
         """One row per galaxy that came in: ``id``, ``status`` ("placed", "left out" or "rejected"), ``reason``, ``x``,
@@ -193,14 +189,12 @@ def atlas(
     steps("done")
     inside = set(lot.tolist())
     left = tuple(one for row, one in enumerate(ids) if row not in inside)
-    kind = opened.metadata.get("display") or opened.metadata.get("card", {}).get("display")
-    display = recipe.from_mapping(Display, kind) if kind else None
-    pictures = str(galaxies.path if isinstance(galaxies, Source) else galaxies or opened.metadata.get("source", ""))
     shape = grid_shape(len(lot))
     notes = shown.notes if shown else ()
-    name = opened.metadata.get("model", {}).get("name", "")
+    display, model = _seen_by(opened)
+    pictures = str(galaxies.path if isinstance(galaxies, Source) else galaxies or opened.metadata.get("source", ""))
     return Atlas(
-        chosen, positions, places, shape, method, kept, says, left, _rejected(opened), shown, display, pictures, name,
+        chosen, positions, places, shape, method, kept, says, left, _rejected(opened), shown, display, pictures, model,
         notes,
     )  # fmt: skip
 
@@ -216,6 +210,22 @@ def open_table(table: str | Path | Embedding | Votes) -> Embedding | Votes:
     except (pa.ArrowException, OSError) as error:
         raise BadStore(f"'{table}' holds neither features nor votes ({error})") from error
     return Embedding.open(table) if "feature" in names else Votes.read(table)
+
+
+def open_pictures(opened: Embedding | Votes, galaxies: str | Path | Source | None = None) -> Source:
+    """Where the pictures of features or votes are: ``galaxies``, or the source that they were made from."""
+    return _source(opened.metadata.get("source", ""), galaxies)
+
+
+def _source(place: str, galaxies: str | Path | Source | None) -> Source:
+    if isinstance(galaxies, Source):
+        return galaxies
+    if galaxies is None and not place:
+        raise BadStore("the table does not say where the pictures of its galaxies are: name them with --galaxies")
+    try:
+        return open_source(place if galaxies is None else galaxies)
+    except BadStore as error:
+        raise BadStore(f"{error}; --galaxies names where the pictures are now") from error
 
 
 def projected(x: Singles, method: str, seed: int = 0) -> Singles:
@@ -277,6 +287,14 @@ def _values(opened: Embedding | Votes, lot: Ints) -> tuple[NDArray[Any], tuple[s
     head = Head("", opened.head, opened.names, opened.tree)
     says = tuple(tell(head, head.said(opened.values[row]), short=True) for row in rows)
     return np.sqrt(np.clip(np.nan_to_num(shares), 0, None)).astype(np.float32), says
+
+
+def _seen_by(opened: Embedding | Votes) -> tuple[Display | None, str]:
+    """How the model saw the galaxies, where the table tells, and its name."""
+    told = opened.metadata
+    kind = told.get("display") or told.get("card", {}).get("display")
+    display = recipe.from_mapping(Display, kind) if kind else None
+    return display, told.get("model", {}).get("name", "")
 
 
 def _rejected(opened: Embedding | Votes) -> tuple[Rejected, ...]:

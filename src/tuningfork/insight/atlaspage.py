@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .. import disk
-from ..errors import BadImage, RecipeError, Stopped
+from ..errors import BadImage, BadStore, RecipeError, Stopped
 from ..galaxy.cutout import COLOUR, Cutout, Record, Rejected
 from ..galaxy.display import Display, render, to_picture
 from ..galaxy.source import Source
@@ -109,6 +109,12 @@ def write_page(
     check_page(path, cell, image, len(atlas.ids))
     source = atlas.source(galaxies)
     whole, bad = _mosaic(atlas, source, cell, threads, progress)
+    shown = len(atlas.ids) - len(bad)
+    if not shown:
+        raise BadStore(
+            f"not one of the {len(atlas.ids):,} galaxies has a picture in '{source.path}' ({bad[0].id}: "
+            f"{bad[0].reason}): name where they are with --galaxies"
+        )
     path = Path(path)
     folder = path.with_name(f"{path.stem}_files")
     height, width = whole.shape[:2]
@@ -126,7 +132,6 @@ def write_page(
         _frame(whole, atlas, cell)
         _write_image(whole, image)
     rejected = (*atlas.rejected, *bad)
-    shown = len(atlas.ids) - len(bad)
     return Written(str(path), atlas.n_in, shown, len(atlas.left_out), rejected, (width, height), len(written))
 
 
