@@ -14,7 +14,7 @@ from ..galaxy.frame import QUANTUM, SourceFound, _sky, find_source
 
 GALAXY, NEIGHBOUR = 1, 2  # the values of a segmentation; 0 is sky
 SMALLEST = 24  # px; below this no annulus is left for the sky
-OUTLINE = 2.5  # noises of the smoothed picture above which a pixel belongs to a source
+OUTLINE = 3.0  # noises of the smoothed picture above which a pixel belongs to a source
 CONTRAST = 0.005  # share of a blend's light that a piece of it must have to be split off
 LEAST_SKY = 0.03  # share of pixels outside of all sources with which the sky is measured
 MIRRORED = 2.0  # a piece is a neighbour where it has more than so many times the light of its mirror image
@@ -43,7 +43,7 @@ def segment(plane: NDArray[Any]) -> Segmentation:
     """Tell the galaxy nearest the middle of a plane (height, width) of flux, or uint8, from all else.
 
     The centre is that of :func:`~tuningfork.galaxy.frame.find_source`. The sky is first that of the dark pieces of the
-    border, then what clipping at 3 standard deviations leaves outside of all sources: these are connected pixels 2.5
+    border, then what clipping at 3 standard deviations leaves outside of all sources: these are connected pixels 3
     noises above it in the plane smoothed by a Gaussian (FWHM 3 px, in planes above 96 px 1/32 of the side); three
     rounds. Blends are split by thresholds and watershed (photutils ``deblend_sources``, contrast 0.005), which would
     cut spirals into arms: a piece goes back to the galaxy unless it is more than twice as bright as its mirror image
