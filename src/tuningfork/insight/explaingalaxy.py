@@ -56,9 +56,9 @@ def _beside(drawn: Figure, one: Seen) -> Figure:
     wider = width + PICTURE + 0.1
     drawn.set_size_inches(wider, height)
     for axes in drawn.axes:
-        left, low, wide, high = axes.get_position().bounds
+        left, low, wide, high = axes.get_position(original=True).bounds
         axes.set_position((left * width / wider, low, wide * width / wider, high))
-    top = drawn.axes[1].get_position().y1
+    top = drawn.axes[1].get_position(original=True).y1
     axes = drawn.add_axes(((width - 0.05) / wider, top - PICTURE / height, PICTURE / wider, PICTURE / height))
     show_galaxy(axes, one.pixels)
     return drawn
@@ -237,8 +237,9 @@ def dreamt(case: Case, one: Seen) -> Piece:
         case.net, one.pixels, [Objective(answer=target.name)], octaves=effort.octaves, steps=effort.dreamt,
         seed=case.seed,
     )  # fmt: skip
+    wish = f"a larger {target.words}" if target.scale == VALUE else f"“{target.words}”"
     caption = (
-        f"Left the galaxy, right a dream: its pixels changed step by step towards “{target.words}”. What grows in the "
+        f"Left the galaxy, right a dream: its pixels changed step by step towards {wish}. What grows in the "
         f"dream is what the network takes for it. Numbers are the answer before the head, which rises."
     )
     blocks = (heading("A dream of its answer"), figure(found.figure(), caption))

@@ -24,7 +24,7 @@ from .visualise import visualise
 
 EACH = 4  # galaxies that excite a unit most, and least
 MOST_PICTURES = 10  # answers that are visualised
-MEAN_OF = 64  # galaxies over which curves are averaged
+MEAN_OF = 24  # galaxies over which curves are averaged
 
 
 def among(case: Case, layer: Layer, units: Sequence[int], shown: int) -> Exemplars:
@@ -85,7 +85,8 @@ def exemplary(case: Case) -> Piece:
     goes = "; ".join(f"unit {unit} with {plain(name)} ({how:.2f})" for unit, name, how in units)
     caption = (
         f"Units of {layer.name}, the last layer with places, each with the galaxies of {len(case.ids):,} that "
-        f"excite it most and least; the circle is where. The number is the unit's output. "
+        f"excite it most and least; the circle is where, the number the unit's output. Of galaxies that tie, the first "
+        "are shown. "
         f"They are those that go best with an answer (correlation): {goes}."
     )
     blocks = (heading("What its units look for"), figure(found.figure(len(units)), caption))

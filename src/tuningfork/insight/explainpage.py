@@ -48,11 +48,11 @@ def verdict(random: Randomisation, removed: Deletion) -> tuple[str, str]:
     how, beats = float(random.correlation[-1]), removed.beats
     if not random.passed:
         why = (
-            f"A network with shuffled weights gives nearly the same map (rank correlation {how:.2f}): it shows the "
+            f"A network with shuffled weights gives nearly the same map (rank correlation {how:z.2f}): it shows the "
             "picture, not what was learnt."
         )
         return REFUSED, why
-    forgets = f"It changes when the weights are shuffled (rank correlation {how:.2f})"
+    forgets = f"It changes when the weights are shuffled (rank correlation {how:z.2f})"
     n = len(removed.others) - 1
     if not removed.passed:
         why = (
@@ -141,7 +141,12 @@ def card_piece(case: Case) -> Piece:
     ]
     blocks: list[Block] = [Facts(tuple((key, value) for key, value in pairs if value))]
     if card.fails:
-        blocks.append(Details(f"Where it fails: {len(card.fails)} known limits", "\n\n".join(card.fails)))
+        blocks.append(
+            Details(
+                f"Where it fails: {len(card.fails)} known limit{'s' if len(card.fails) > 1 else ''}",
+                "\n\n".join(card.fails),
+            )
+        )
     if len(measured) > 1:
         blocks.append(Details(f"All {len(measured)} figures that were measured", "\n".join(measured)))
     return Piece(tuple(blocks), {"name": card.name, "head": card.head, "answers": list(card.names)})

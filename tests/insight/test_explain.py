@@ -1,0 +1,232 @@
+"""Explain: the account holds by id, parts are made alone, pages load nothing, wrong choices name the right ones."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tuningfork.errors import BandError, RecipeError
+from tuningfork.galaxy.cutout import Record
+from tuningfork.galaxy.store import StoreWriter
+from tuningfork.insight.checks import Deletion, Randomisation
+from tuningfork.insight.explain import PARTS, explain
+from tuningfork.insight.explaincase import MOST_FILES, choose, open_case, open_sources, usual_layers
+from tuningfork.insight.explaingalaxy import OF_GALAXY
+from tuningfork.insight.explainmodel import OF_MODEL, among, units_of_answers
+from tuningfork.insight.explainpage import BELIEVED, DOUBTED, REFUSED, verdict
+from tuningfork.model import weights
+from tuningfork.model.card import Card
+from tuningfork.model.net import GalaxyNet, net_from_card
+
+BANDS, SIDE = ("red", "green", "blue"), 32
+
+
+def image(seed: int) -> np.ndarray:
+    """A tilted disc with noise, (40, 40, 3) uint8."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:40, :40] - 19.5
+    angle = rng.uniform(0, np.pi)
+    flux = np.exp(-np.hypot(x * np.cos(angle) + y * np.sin(angle), 2 * (y * np.cos(angle) - x * np.sin(angle))) / 5)
+    return np.clip(220 * flux[..., None] * [1, 0.8, 0.6] + rng.normal(10, 3, (40, 40, 3)), 0, 255).astype(np.uint8)
+
+
+def made(folder: Path, backbone: str = "s2_cnn", bands: tuple[str, ...] = BANDS) -> tuple[GalaxyNet, Card]:
+    """A network with random weights, in a model's folder."""
+    torch.manual_seed(1)
+    card = Card(
+        backbone, bands, {"size": SIDE, "bands": list(bands)}, "classes", ("flat", "round", "odd"), backbone,
+        mean=(0.1,) * len(bands), std=(0.2,) * len(bands), fails=("Where there is no galaxy.",),
+    )  # fmt: skip
+    net = net_from_card(card).eval()
+    golden = np.random.default_rng(0).integers(0, 256, (2, len(bands), SIDE, SIDE), dtype=np.uint8)
+    return net, weights.save(net, card, folder, golden)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of ten galaxies, of which g05 is no picture; single files; models with places and without."""
+    folder = tmp_path_factory.mktemp("explaining")
+    with StoreWriter(folder / "store") as writer:
+        for k in range(10):
+            record = Record.from_picture(f"g{k:02d}", image(k))
+            writer.add(record if k != 5 else Record("g05", b"no picture", "jpeg", record.bands))
+    for k in (1, 2):
+        (folder / f"one{k}.jpg").write_bytes(Record.from_picture("", image(k)).data)
+    (folder / "broken.jpg").write_bytes(b"no picture")
+    made(folder / "net")
+    return folder
+
+
+def test_every_part_is_made_of_a_store_and_the_account_holds(place: Path, tmp_path: Path) -> None:
+    done = explain(place / "net", place / "store", tmp_path / "page.html", n=2, methods=["grad_cam", "smoothgrad"])
+    assert (done.n_in, done.n_done, done.n_rejected) == (10, 9, 1)
+    assert [one.id for one in done.rejected] == ["g05"] and done.ids == ("g00", "g01")
+    assert set(done.parts) == set(PARTS) == {*OF_MODEL, *OF_GALAXY}
+    assert set(done.seconds) == {"open", "look", *PARTS}
+    for name in ("g00", "g01"):
+        told = done.numbers["galaxies"][name]
+        assert sum(told["answers"].values()) == pytest.approx(1, abs=1e-5)
+        (maps,) = (one["maps"] for one in told["attribution"].values())
+        assert set(maps) == {"grad_cam", "smoothgrad"}
+        assert {one["believed"] for one in maps.values()} <= {BELIEVED, DOUBTED, REFUSED}
+        for kind, curve in told["sensitivity"].items():  # strength 0 changes nothing, whatever the way
+            best = max(told["answers"], key=told["answers"].get)
+            assert curve[best][0] == pytest.approx(told["sensitivity"]["blur"][best][0], abs=1e-6), kind
+    assert json.loads(json.dumps(done.as_json()))["n_rejected"] == 1
+    text = (tmp_path / "page.html").read_text()
+    assert "g05" in text and "not_an_image" in text and "Galaxy g01" in text
+    assert not re.search(r'(?:src|href)="(?!data:|#)', text) and "<script" not in text
+    assert text.count("<h2") == 1 + 2 + 1 + 1 + 1  # the model, two galaxies, the units, the rejected, how it was made
+
+
+def test_a_part_is_made_alone_and_answers_do_not_depend_on_the_others(place: Path, tmp_path: Path) -> None:
+    alone = explain(place / "net", place / "one1.jpg", tmp_path / "a.html", parts=["answers"])
+    assert set(alone.seconds) == {"open", "look", "answers"} and alone.numbers["model"] == {}
+    both = explain(place / "net", [place / "one2.jpg", place / "one1.jpg"], parts=["answers", "filters"])
+    assert both.ids == ("one2", "one1") and not both.path
+    assert both.numbers["galaxies"]["one1"] == alone.numbers["galaxies"]["one1"]
+
+
+def test_a_bad_file_is_rejected_with_its_reason(place: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
+    files = ["--galaxies", place / "one1.jpg", "--galaxies", place / "broken.jpg"]
+    page = tmp_path / "page.html"
+    ran = run("explain", place / "net", *files, "--parts", "answers", "--out", page, "--json")
+    assert ran.code == 3
+    told = json.loads(ran.out)
+    assert (told["n_in"], told["n_done"], told["n_rejected"]) == (2, 1, 1)
+    assert told["rejected"][0]["id"] == "broken" and told["rejected"][0]["reason"] == "not_an_image"
+    assert "broken" in page.read_text()
+    ran = run("explain", place / "net", "--galaxies", place / "one1.jpg", "--parts", "answers,card")
+    assert ran.code == 0 and "1 galaxies in = 1 done + 0 rejected" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--layers", "conv9"], "the nearest are conv"),
+        (["--parts", "dreams"], "dream"),
+        (["--methods", "grad_can"], "grad_cam"),
+        (["--target", "rond"], "round"),
+        (["--ids", "nobody"], "no galaxy is called 'nobody'"),
+    ],
+)
+def test_wrong_choices_name_the_right_ones(place: Path, flags: list[str], told: str, run: Callable[..., Any]) -> None:
+    ran = run("explain", place / "net", "--galaxies", place / "one1.jpg", *flags)
+    assert ran.code == 2 and told in ran.err, ran.err
+
+
+def test_a_store_of_other_bands_is_refused(place: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
+    rng = np.random.default_rng(0)
+    with StoreWriter(tmp_path / "store") as writer:
+        for k in range(3):
+            writer.add(Record.from_pixels(f"f{k}", rng.normal(0, 1, (2, 40, 40)).astype(np.float32), ("u", "z")))
+    ran = run("explain", place / "net", "--galaxies", tmp_path / "store")
+    assert ran.code == 2 and "u, z" in ran.err and "red, green, blue" in ran.err
+    with pytest.raises(BandError, match="red, green, blue"):
+        explain(place / "net", tmp_path / "store", parts=["answers"])
+
+
+def test_without_places_maps_are_left_out_unless_asked_for(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tuningfork.insight.attribution as attribution
+    import tuningfork.insight.explaincase as explaincase
+    from tuningfork.insight.layers import layers_of
+
+    def flat(net: GalaxyNet) -> Any:  # what a network without a spatial layer has
+        return tuple(one for one in layers_of(net) if not one.spatial)
+
+    monkeypatch.setattr(explaincase, "layers_of", flat)
+    monkeypatch.setattr(attribution, "layers_of", flat)
+    done = explain(place / "net", place / "one1.jpg", methods=[], parts=())
+    assert [note for note in done.notes if note.startswith("activations is left out: no layer of 's2_cnn' has")]
+    (maps,) = (one["maps"] for one in done.numbers["galaxies"]["one1"]["attribution"].values())
+    assert set(maps) == {"integrated_gradients", "occlusion", "smoothgrad"}
+    with pytest.raises(RecipeError, match="Grad-CAM needs a layer with places"):
+        explain(place / "net", place / "one1.jpg", methods=["grad_cam"], parts=["attribution"])
+    with pytest.raises(RecipeError, match="no layer of 's2_cnn' has"):
+        explain(place / "net", place / "one1.jpg", parts=["blocks"])
+
+
+def test_galaxies_are_chosen_as_told(place: Path) -> None:
+    (store,) = open_sources([place / "store"], None)
+    assert choose([store], (), 0, 0, 0) == (["g00"], [], "")
+    chosen, among_them, _ = choose([store], ["g07"], 0, 4, 0)
+    assert chosen == ["g07"] and among_them[0] == "g07" and len(set(among_them)) == 4
+    assert choose([store], (), 3, 100, 0)[1][3:] == [f"g{k:02d}" for k in range(3, 10)]
+
+    class Single:
+        def __init__(self, name: str) -> None:
+            self.ids = [name]
+
+        def __len__(self) -> int:
+            return 1
+
+    many = [Single(f"s{k}") for k in range(MOST_FILES + 3)]
+    chosen, _, note = choose(many, (), 0, 0, 0)  # type: ignore[arg-type]
+    assert len(chosen) == MOST_FILES and "3 of 15 files" in note
+
+
+def test_units_are_those_that_go_with_answers(place: Path) -> None:
+    """Excitement planted to be the answers themselves is found, each unit once, the answer's own first."""
+    case = open_case(place / "net")
+    rng = np.random.default_rng(0)
+    answers = rng.dirichlet(np.ones(3), 20).astype(np.float32)
+    layer = case.places()
+    values = rng.normal(0, 1, (20, layer.units))
+    values[:, [4, 9, 2]] = answers
+    vars(case).update(
+        {"excitement": {layer.name: (values, np.zeros((20, layer.units, 2)))}, "compared_answers": answers}
+    )
+    found = units_of_answers(case, layer, 3)
+    assert [(unit, name) for unit, name, _ in found] == [(4, "flat"), (9, "round"), (2, "odd")]
+    assert all(how == pytest.approx(1, abs=1e-6) for _, _, how in found)
+    pixels = np.zeros((20, 3, SIDE, SIDE), np.uint8)
+    object.__setattr__(case, "ids", tuple(f"c{k}" for k in range(20)))
+    object.__setattr__(case, "pixels", pixels)
+    shown = among(case, layer, [4], 2)
+    order = np.argsort(-answers[:, 0])
+    assert shown.most[0] == tuple(f"c{k}" for k in order[:2]) and shown.least[0][0] == f"c{order[-1]}"
+
+
+def test_usual_layers_differ_in_size(place: Path) -> None:
+    net, _ = weights.load(place / "net")
+    sides = [one.side for one in usual_layers(net)]
+    assert len(sides) >= 3 and sides == sorted(sides, reverse=True) and len(set(sides)) == len(sides)
+
+
+@pytest.mark.parametrize(
+    ("correlation", "beaten", "bright", "believed", "words"),
+    [
+        (0.02, 20, False, BELIEVED, "more than 100% of 20"),
+        (0.02, 20, True, BELIEVED, "brightest pixels does as well"),
+        (0.02, 10, False, DOUBTED, "beats 50% of 20"),
+        (0.9, 20, False, REFUSED, "not what was learnt"),
+        (-0.9, 20, False, REFUSED, "not what was learnt"),
+    ],
+)
+def test_verdicts(correlation: float, beaten: int, bright: bool, believed: str, words: str) -> None:
+    maps = np.zeros((2, 4, 4))
+    random = Randomisation(None, ("", "conv1"), maps, np.array([1.0, correlation]))  # type: ignore[arg-type]
+    others = np.zeros((21, 2))
+    others[0, 1] = 0.9 if bright else 0.1
+    others[1:, 1] = [0.1] * beaten + [0.9] * (20 - beaten)
+    flat = np.array([0.0, 0.0])
+    removed = Deletion(None, np.array([0.0, 1.0]), flat, flat + 0.5, others)  # type: ignore[arg-type]
+    found, why = verdict(random, removed)
+    assert found == believed and words in why
+
+
+def test_a_shipped_model_explains_real_galaxies(real_data: Path, tmp_path: Path) -> None:
+    """Clear spirals and ellipticals of EFIGI: the page has them, and integrated gradients hold to 1%."""
+    pictures = sorted((real_data / "efigi" / "images").glob("*.jpg"))[:1]
+    done = explain(
+        "gz1", pictures, tmp_path / "page.html", parts=["answers", "attribution"], methods=["integrated_gradients"]
+    )
+    (told,) = done.numbers["galaxies"].values()
+    (one,) = told["attribution"].values()
+    assert abs(one["maps"]["integrated_gradients"]["sum off by"]) <= 0.01
+    assert (tmp_path / "page.html").stat().st_size > 50_000
