@@ -187,15 +187,13 @@ def atlas(
     places = grid_places(positions, x)
     kept = kept_neighbours(x, places, positions, seed=seed)
     steps("done")
-    inside = set(lot.tolist())
-    left = tuple(one for row, one in enumerate(ids) if row not in inside)
-    shape = grid_shape(len(lot))
+    left = tuple(np.delete(np.array(ids, object), lot).tolist())
     notes = shown.notes if shown else ()
     display, model = _seen_by(opened)
     pictures = str(galaxies.path if isinstance(galaxies, Source) else galaxies or opened.metadata.get("source", ""))
     return Atlas(
-        chosen, positions, places, shape, method, kept, says, left, _rejected(opened), shown, display, pictures, model,
-        notes,
+        chosen, positions, places, grid_shape(len(lot)), method, kept, says, left, _rejected(opened), shown, display,
+        pictures, model, notes,
     )  # fmt: skip
 
 
