@@ -66,9 +66,7 @@ def candid(bench: Bench) -> Told:
     place = bench.data / SPACE_WARPS
     real = place if (place / "index.csv").is_file() else None
     found = borders(bench.folders, spacewarps=real, views=bench.views, resamples=bench.resamples, command=bench.command)
-    alarms = false_alarms(
-        bench.folders, bench.union, views=bench.views, resamples=bench.resamples, command=bench.command
-    )
+    alarms = false_alarms(bench.folders, bench.union, views=bench.views, command=bench.command)
     return _told(bench, found.join(alarms))
 
 

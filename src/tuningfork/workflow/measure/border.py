@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...evaluate.bootstrap import Bools, Estimate, Floats
+from ...evaluate.conformal import covered_within
 from ...galaxy.cutout import Record
 from ...galaxy.records import Source
 from ...galaxy.source import open_source
@@ -22,7 +23,7 @@ from ...simulate.lenses import SNR, LensOrder, draw_stamp
 from ...simulate.survey import find_survey
 from ...simulate.truth import CLASSES, draw_population
 from .ask import WAYS, ask, ids_of_part, open_heads, shown_images
-from .findings import Findings, mean, roc_auc
+from .findings import Findings, roc_auc
 from .headline import ON_GZ1
 
 LENS, GALAXY = "lens", "galaxy-or-not"  # the models' names
@@ -82,14 +83,14 @@ def false_alarms(
     n: int = 600,
     seed: int = SEED,
     views: int = 1,
-    resamples: int = 1000,
     command: str = "",
 ) -> Findings:
     """How often the head "lens" calls ordinary galaxies lenses: Galaxy Zoo 1's test part, where hardly one is.
 
     By its probability, and in words, which weigh it by the card's rates: a lens is mentioned from
     :data:`~tuningfork.predict.inwords.MENTIONED` on, and called one where that is likelier than not. Beside it the
-    share of ``n`` simulated lenses, of another seed than those learnt from.
+    share of ``n`` simulated stamps' lenses, of another seed than those learnt from; with Wilson's intervals, which say
+    something of none as well.
     """
     findings, eyes = Findings(command), open_heads(models, (LENS,), views=views)
     if not eyes:
@@ -107,14 +108,18 @@ def false_alarms(
         ("whose words mention a lens", told >= MENTIONED, found >= MENTIONED),
         ("whose words call it a lens", told > 0.5, found > 0.5),
     ):
-        findings.add(LENS, f"share of ordinary galaxies {what}", ON_GZ1, mean(ordinary, resamples), len(p))
-        findings.add(LENS, f"share of lenses {what}", SIMULATED, mean(lenses, resamples), len(there))
+        findings.add(LENS, f"share of ordinary galaxies {what}", ON_GZ1, _share(ordinary), len(p))
+        findings.add(LENS, f"share of lenses {what}", SIMULATED, _share(lenses), len(there))
     findings.fail(
         LENS,
-        f"It learnt from as many lenses as look-alikes: {mean(p > 0.5, resamples)} of ordinary galaxies have p "
+        f"It learnt from as many lenses as look-alikes: {_share(p > 0.5)} of ordinary galaxies have p "
         "above 0.5, where hardly one is a lens. Take p as a rank.",
     )
     return findings
+
+
+def _share(these: Bools) -> Estimate:
+    return covered_within(float(these.mean()) if len(these) else float("nan"), len(these))
 
 
 def drawn_lenses(n: int, seed: int) -> _Drawn:
