@@ -350,7 +350,7 @@ class Embedding:
     def blocks(self) -> Iterator[Singles]:
         """The features from the first row to the last, float32 (n, F), some thousand rows at a time."""
         file = pq.ParquetFile(self.path)
-        return (self._group(file, group) for group in range(file.num_row_groups))
+        return (self._group(file, group).astype(np.float32) for group in range(file.num_row_groups))
 
     def some(self, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Singles]]:
         """The features of some rows, part by part: their places in ``rows`` (n,), and float32 (n, F).
@@ -361,12 +361,12 @@ class Embedding:
         file = pq.ParquetFile(self.path)
         for group in np.unique(groups).tolist():
             places = np.flatnonzero(groups == group)
-            yield places, self._group(file, group)[rows[places] - self._starts[group]]
+            yield places, self._group(file, group)[rows[places] - self._starts[group]].astype(np.float32)
 
-    def _group(self, file: pq.ParquetFile, group: int) -> Singles:
+    def _group(self, file: pq.ParquetFile, group: int) -> NDArray[Any]:
         column = file.read_row_group(group, columns=["feature"])["feature"].combine_chunks()
-        values = column.drop_null().flatten().to_numpy(zero_copy_only=False).reshape(-1, self.n_features)
-        return np.asarray(values, np.float32)
+        values: NDArray[Any] = column.drop_null().flatten().to_numpy(zero_copy_only=False)
+        return values.reshape(-1, self.n_features)
 
     def values(self) -> Singles:
         """All features in memory, float32 (n, F)."""
