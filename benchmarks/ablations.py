@@ -85,22 +85,22 @@ def _row(
     if parts:
         kept = [part for part in recipes.to_mapping(labels)["parts"] if part["name"] in parts]
         recipe = recipes.replace(recipe, {"train.labels.parts": kept})
-    samples = np.asarray(union.catalog["sample"])
-    ids = np.asarray(union.catalog.ids)
-    some = union.with_catalog(union.catalog.select(ids[~np.isin(samples, without)].tolist()))
+    catalog = union.catalog
+    samples, ids = np.asarray(catalog["sample"]), np.asarray(catalog.ids)
+    some = catalog.select(ids[~np.isin(samples, without)].tolist())
     plain = name not in ("one view", "60 views")  # these judge the first variant's network again
     run = out / (name if plain else "as they are made").replace(" ", "-")
     began = time.monotonic()
-    train(some, run, recipe=recipe.train)
+    train(union, run, labels=some, recipe=recipe.train)
     row: dict[str, Any] = {"variant": name, "seconds": round(time.monotonic() - began)}
     for model, sample in JUDGED.items():
         if parts and model not in parts:
             continue
-        here = (samples == sample) & (np.asarray(union.catalog["part"]) == "validation")
+        here = (samples == sample) & (np.asarray(catalog["part"]) == "validation")
         chosen = ids[here].tolist()
         path = run / f"{model}-{views}.parquet"
         predict(union, run / "models" / model, path, ids=chosen, part="validation", views=views)
-        judged = evaluate(path, union.catalog.select(chosen), run / f"{model}-{views}.html")
+        judged = evaluate(path, catalog.select(chosen), run / f"{model}-{views}.html")
         row[model] = _told(model, judged.numbers)
     return row
 
