@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -66,31 +68,40 @@ class Randomisation:
 
 
 def randomisation(
-    net: GalaxyNet, card: Card, found: Attribution, *, stages: int = 5, seed: int = 0, baseline: str = "sky"
+    net: GalaxyNet,
+    card: Card,
+    found: Attribution,
+    *,
+    stages: int = 5,
+    seed: int = 0,
+    baseline: str = "sky",
+    turns: bool = False,
 ) -> Randomisation:
     """The cascading randomisation test of Adebayo et al. 2018 (arXiv:1810.03292): a map must change with the weights.
 
     From the last layer on, in ``stages`` steps of as many layers each, weights are made random and the attribution
-    ``found`` is made again, of the same answer. Here the numbers of each tensor are shuffled, so that their
-    distribution stays what it was and outputs neither vanish nor explode. The network is as it was afterwards.
+    ``found`` is made again, of the same answer. All maps, the trained network's too, are the quick ones of
+    :func:`~.attribution.attribute`, of the picture as it stands, or with ``turns`` averaged over them. The numbers of
+    each tensor are shuffled, so that their distribution stays what it was and outputs neither vanish nor explode. The
+    network is as it was afterwards.
     """
     names = {name: module for name, module in [*net.backbone.named_modules(), ("last", net.last)] if name}
     order = [one.name for one in layers_of(net) if any(True for _ in names[one.name].parameters(recurse=False))]
     parts = [part for part in np.array_split(np.array(order[::-1]), min(stages, len(order))) if len(part)]
     before = {key: value.clone() for key, value in net.state_dict().items()}
-    layer = found.layer or None
-    maps = [found.map]
+    options: dict[str, Any] = {"turns": turns, "baseline": baseline, "layer": found.layer or None, "quick": True}
+    again = partial(attribute, net, card, found.pixels, found.target, found.method, **options)
+    maps = [again().map]
     generator = torch.Generator().manual_seed(seed)
     try:
         for part in parts:
             for name in part:
                 for weight in names[str(name)].parameters(recurse=False):
                     _shuffle(weight, generator)
-            options = {"turns": found.turned, "baseline": baseline, "layer": layer}
-            maps.append(attribute(net, card, found.pixels, found.target, found.method, **options).map)  # type: ignore[arg-type]
+            maps.append(again().map)
     finally:
         net.load_state_dict(before)
-    correlation = np.array([_rank_correlation(found.map, one) for one in maps])
+    correlation = np.array([rank_correlation(maps[0], one) for one in maps])
     return Randomisation(found, ("", *(str(part[-1]) for part in parts)), np.stack(maps), correlation)
 
 
@@ -100,7 +111,8 @@ def _shuffle(weight: torch.nn.Parameter, generator: torch.Generator) -> None:
         weight.copy_(weight.flatten()[order].reshape(weight.shape))
 
 
-def _rank_correlation(first: Floats, second: Floats) -> float:
+def rank_correlation(first: Floats, second: Floats) -> float:
+    """Spearman's correlation of two maps of one shape; 0 where one is the same everywhere."""
     ranks = [rankdata(one.ravel()) for one in (first, second)]
     if any(np.ptp(one) == 0 for one in ranks):
         return 0.0
@@ -165,12 +177,14 @@ class Deletion:
         return figure
 
 
-def deletion(net: GalaxyNet, found: Attribution, *, steps: int = 16, displaced: int = 20, seed: int = 0) -> Deletion:
+def deletion(net: GalaxyNet, found: Attribution, *, steps: int = 6, displaced: int = 20, seed: int = 0) -> Deletion:
     """The deletion and insertion scores of Petsiuk, Das & Saenko 2018 (arXiv:1806.07421), and what they mean here.
 
     Pixels, all bands of one at once, are replaced by the sky, those with the largest numbers of the map first; for
     insertion they are put back into the galaxy smoothed by a Gaussian of a tenth of the side, as there. The answer is
     the probability, or the share of the votes; of an attribute the value, from 0 for the sky to 1 for the whole galaxy.
+
+    Both curves have ``steps`` + 1 points, closest where few pixels are replaced, at the shares (k / steps)^2.
 
     The areas alone tell little, since a network may fall for holes as such. So they are compared with those of the map
     moved to wrong places (turned by quarter turns, mirrored and shifted round the edge, at random): their texture is
@@ -179,9 +193,9 @@ def deletion(net: GalaxyNet, found: Attribution, *, steps: int = 16, displaced: 
     rng = np.random.default_rng(seed)
     light = np.abs(found.pixels.astype(np.float64) - sky(found.pixels)[:, None, None]).sum(axis=0)
     maps = [found.map, light, *(_moved(found.map, rng) for _ in range(displaced))]
-    shares = np.linspace(0, 1, steps + 1)
+    shares = np.linspace(0, 1, steps + 1) ** 2
     with still(net):
-        curves = np.stack([_curves(net, found, values, shares) for values in maps])  # (maps, 2, steps + 1)
+        curves = _curves(net, found, maps, shares)
     if found.target.scale == VALUE:
         empty, whole = curves[0, 0, -1], curves[0, 0, 0]
         curves = (curves - empty) / (whole - empty if whole != empty else 1.0)
@@ -196,22 +210,25 @@ def _moved(values: Floats, rng: np.random.Generator) -> Floats:
     return np.roll(turned, rng.integers(side // 4, side - side // 4, 2), (0, 1))
 
 
-def _curves(net: GalaxyNet, found: Attribution, values: Floats, shares: Sequence[float] | Floats) -> Floats:
-    """The answers (2, steps) as pixels go, and come, in the order of ``values``; equal ones in a fixed random order."""
+def _curves(net: GalaxyNet, found: Attribution, maps: Sequence[Floats], shares: Floats) -> Floats:
+    """The answers (maps, 2, steps) as pixels go, and come, in the order of each map; ties in a fixed random order."""
     pixels, side = found.pixels.astype(np.float32), found.pixels.shape[-1]
     empty = np.broadcast_to(sky(found.pixels)[:, None, None], pixels.shape).astype(np.float32)
     blurred = np.stack([gaussian_filter(band, side / 10, mode="nearest") for band in pixels])
-    ties = np.random.default_rng(0).permutation(values.size)
-    order = np.empty(values.size, np.int64)
-    order[np.lexsort((ties, -values.ravel()))] = np.arange(values.size)
-    place = order.reshape(values.shape)
-    first = [place < round(share * values.size) for share in shares]
-    pictures = [np.where(gone, empty, pixels) for gone in first] + [np.where(come, pixels, blurred) for come in first]
-    return np.concatenate(
-        [_answers(net, found, np.stack(pictures[k : k + BATCH])) for k in range(0, len(pictures), BATCH)]
-    ).reshape(2, -1)
+    whole, without, smooth = _answers(net, found, np.stack([pixels, empty, blurred]))
+    ties = np.random.default_rng(0).permutation(side**2)
+    curves = np.empty((len(maps), 2, len(shares)))
+    curves[:, 0, 0], curves[:, 0, -1], curves[:, 1, 0], curves[:, 1, -1] = whole, without, smooth, whole
+    for number, values in enumerate(maps if len(shares) > 2 else ()):
+        place = np.empty(side**2, np.int64)
+        place[np.lexsort((ties, -values.ravel()))] = np.arange(side**2)
+        first = [(place < round(share * side**2)).reshape(side, side) for share in shares[1:-1]]
+        pictures = [np.where(one, empty, pixels) for one in first] + [np.where(one, pixels, blurred) for one in first]
+        curves[number, :, 1:-1] = _answers(net, found, np.stack(pictures)).reshape(2, -1)
+    return curves
 
 
 def _answers(net: GalaxyNet, found: Attribution, pictures: NDArray[np.float32]) -> Floats:
     device = next(net.parameters()).device
-    return found.target.chance(net, torch.from_numpy(pictures / 255).to(device)).double().cpu().numpy()
+    parts = torch.from_numpy(pictures / 255).to(device).split(BATCH)
+    return torch.cat([found.target.chance(net, part) for part in parts]).double().cpu().numpy()
