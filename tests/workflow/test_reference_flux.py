@@ -1,5 +1,6 @@
 """The models of flux: samples in their parts, layers taken over exactly, and a set made end to end beside another."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 
 from tuningfork import recipe as recipes
 from tuningfork.errors import BadWeights, RecipeError
+from tuningfork.evaluate import strangeness
 from tuningfork.galaxy.catalog import Catalog
 from tuningfork.galaxy.cutout import Record
 from tuningfork.galaxy.labels import make_labels
@@ -21,6 +23,7 @@ from tuningfork.model.net import GalaxyNet
 from tuningfork.predict.classify import classify
 from tuningfork.simulate.galaxies import simulate_galaxies
 from tuningfork.train.choices import check
+from tuningfork.workflow import reference_flux
 from tuningfork.workflow.experiments.choices import Sky
 from tuningfork.workflow.reference import ReferenceRecipe
 from tuningfork.workflow.reference_flux import (
@@ -36,6 +39,7 @@ from tuningfork.workflow.reference_flux import (
     picture_as_flux,
     some_bands,
 )
+from tuningfork.workflow.release import Release
 from tuningfork.workflow.samples import SAMPLES
 
 EACH = 12  # galaxies of each sample
@@ -149,8 +153,15 @@ def test_the_first_layers_say_of_a_grey_picture_what_the_whole_network_said(bega
         first_layers(began, "s2_cnn", 32, tmp_path / "none")
 
 
-def test_a_set_is_made_end_to_end_and_answers(data: Path, began: Path, tmp_path: Path) -> None:
-    made = make_flux_models(data, tmp_path, recipe=toy(), changes={"start": str(began)}, colour=COLOUR)
+def test_a_set_is_made_calibrated_and_judged_once_and_answers(
+    data: Path, began: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(strangeness, "_FEWEST", 5)  # galaxies of a toy
+
+    def make() -> Release:
+        return make_flux_models(data, tmp_path, recipe=toy(), changes={"start": str(began)}, colour=COLOUR)
+
+    made = make()
     shelf = tmp_path / "shipped"
     assert [row["name"] for row in made.rows] == [*HEADS] and str(shelf) == made.path
     encoder = Encoder.load(shelf / ENCODER)
@@ -164,3 +175,11 @@ def test_a_set_is_made_end_to_end_and_answers(data: Path, began: Path, tmp_path:
     sky = simulate_galaxies(1, tmp_path / "one", survey="des", colour=False, seed=9)
     done = classify(tmp_path / "one", shelf)
     assert done.n_in == len(sky) == 1 and {*done.galaxies[0].answers} == {*HEADS}
+    assert done.galaxies[0].p_typical is not None  # what is ordinary travels with the encoder
+    assert Card.load(shelf / "flux-gz2").calibration["certainty"]["scales"]
+    what = {row["what"] for row in Card.load(shelf / "flux-gz1").measured}
+    assert {"expected calibration error", "expected calibration error, without its temperature"} <= what
+    assert {"ROC AUC of strangeness", "share called unusual (p < .01)"} <= what
+    monkeypatch.setattr(reference_flux, "ship", None)  # whoever calls it again fails
+    monkeypatch.setattr(reference_flux, "judge_flux", None)
+    assert json.dumps(make().rows) == json.dumps(made.rows)

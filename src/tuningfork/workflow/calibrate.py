@@ -33,7 +33,7 @@ from ..model.card import Card
 from ..predict.answers import Head
 from ..predict.eyes import Eye, open_eyes
 from ..predict.views import chosen_views
-from .samples import NO_GALAXY, SDSS
+from .samples import NO_GALAXY, OTHER, SDSS
 
 Floats = NDArray[np.float64]
 Progress = Callable[[int, int, str], None]
@@ -84,8 +84,8 @@ def calibrate(
     all where it knows no such: sets of classes for 90%, intervals of attributes for 70%, and for Dirichlet heads how
     sure they are. The last is fitted on training galaxies too where what was fitted on these alone makes the votes of
     validation galaxies likelier. The test part is never looked at. Ordinary is what looks like the training galaxies
-    of those samples; the p-values come from their validation galaxies. All are seen in half precision, as they are
-    shipped.
+    of those samples, but for what "is_galaxy" says is none; the p-values come from their validation galaxies. All are
+    seen in half precision, as they are shipped.
 
     Raises :class:`BadCatalog` without those columns, and what ``ship`` and the fits raise.
     """
@@ -95,6 +95,7 @@ def calibrate(
     samples, parts = (np.array(list(catalog[name]), dtype=object) for name in ("sample", "part"))
     train, validation, test = (parts == one for one in PARTS)
     judged: Bools = np.isin(samples.astype(str), sorted(set(samples[test].astype(str))))
+    galaxy: Bools = ~np.isin(_texts(catalog, "is_galaxy"), [OTHER])
     with ExitStack() as stack:
         eye = _open(models, stack, views, engine, threads)
         cards = {name: Card.load(models[name]) for name in models}
@@ -104,23 +105,31 @@ def calibrate(
         wanted = [one for one, a, b, c in zip(catalog.ids, train & judged, validation, judged, strict=True)
                   if b or (a and one in voted)]  # fmt: skip
         seen = _look(eye, source, wanted, progress)
-        fitted_on = _ids(catalog, train & judged)
-        ordinary = _look(eye, source, [one for one in catalog.ids if one in fitted_on], progress, ask=False)
+        usual = _ids(catalog, train & judged & galaxy)
+        ordinary = _look(eye, source, [one for one in catalog.ids if one in usual], progress, ask=False)
     real, held = _ids(catalog, validation & judged), _ids(catalog, validation)
+    taught = _ids(catalog, train & judged)
     tell, notes = {}, []
     for name, card in cards.items():
         known = set(labels[name].ids)
         among = known & real or known & held
-        training = seen.of(name, labels[name], known & fitted_on) if name in votes else None
+        training = seen.of(name, labels[name], known & taught) if name in votes else None
         fitted, note = _fit(card, *seen.of(name, labels[name], among), training)
         notes += [f"{name}: {note}"] if note else []
         if fitted:
             tell[name] = {"calibration": fitted}
-    rows = [row for row, one in enumerate(seen.ids) if one in real]
+    usual_held = real & _ids(catalog, galaxy)
+    rows = [row for row, one in enumerate(seen.ids) if one in usual_held]
     strangeness = fit_strangeness(ordinary.features, held_out=seen.features[rows])
-    lost = len(wanted) + len(fitted_on) - len(seen.ids) - len(ordinary.ids)
+    lost = len(wanted) + len(usual) - len(seen.ids) - len(ordinary.ids)
     notes += [f"{lost} galaxies could not be read"] if lost else []
     return Calibrated(tell, strangeness.arrays, tuple(notes))
+
+
+def _texts(catalog: Catalog, column: str) -> NDArray[np.str_]:
+    """A column as texts (N,), empty where the catalogue has none."""
+    here = column in catalog.columns
+    return np.array([str(one) for one in catalog[column]] if here else [""] * len(catalog.ids), dtype=str)
 
 
 def _ids(catalog: Catalog, rows: Bools) -> set[str]:

@@ -71,9 +71,9 @@ def make_models(
     asked = json.dumps(recipes.to_mapping(chosen), sort_keys=True)
     key = disk.sha256((asked + "".join(Card.load(one).digest for one in trained.values())).encode())
     bench = Bench(Path(data), union, trained, folder, chosen.views, chosen.bootstrap, COMMAND, progress)
-    notes = _once(folder / "shipped.json", key, partial(_ship, bench, chosen))
+    notes = once(folder / "shipped.json", key, partial(_ship, bench, chosen))
     bench = replace(bench, models=shipped)
-    found = [_once(folder / f"{measure.__name__}.json", key, partial(measure, bench)) for measure in MEASURES]
+    found = [once(folder / f"{measure.__name__}.json", key, partial(measure, bench)) for measure in MEASURES]
     for name, place in shipped.items():
         settle(place, _joined([one.get(name, {}) for one in found]))
     return release(shelf, shipped, (*summary.notes, *notes))
@@ -91,7 +91,7 @@ def _ship(bench: Bench, recipe: ReferenceRecipe) -> list[str]:
     return list(fitted.notes)
 
 
-def _once(path: Path, key: str, work: Callable[[], Any]) -> Any:
+def once(path: Path, key: str, work: Callable[[], Any]) -> Any:
     """What a stage gave, as JSON holds it: read from ``path`` where it was kept there under the same ``key``."""
     if path.exists() and (kept := disk.read_json(path))["key"] == key:
         return kept["result"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,20 +22,22 @@ from ..galaxy.records import Source, digest_of
 from ..galaxy.tree import Tree
 from ..galaxy.union import Union
 from ..model import weights
-from ..model.card import find_model
+from ..model.card import Card, find_model
 from ..model.encoder import ENCODER_WEIGHTS
 from ..model.head import make_head
 from ..model.net import GalaxyNet
 from ..model.share import ship
 from ..simulate.galaxies import simulate_galaxies
 from ..train.choices import TrainRecipe
+from .calibrate import calibrate
 from .experiments.choices import Sky
 from .measure.ask import Asked, ask, ids_of_part, open_heads
 from .measure.findings import Findings, class_estimates, rank_correlation, rms
+from .measure.promise import certainty_promises, class_promises, interval_promises, strangeness_promises
 from .reference import RECIPE as COLOUR_RECIPE
-from .reference import SHIPPED, ReferenceRecipe
+from .reference import SHIPPED, ReferenceRecipe, once
 from .release import EFFICIENTNET, LARGEST, Head, Release, bytes_of, release, settle, told_of
-from .samples import NO_GALAXY, SAMPLES, gather_samples
+from .samples import NO_GALAXY, OTHER, SAMPLES, gather_samples
 from .training import train
 
 Progress = Callable[[int, int, str], None]
@@ -144,18 +147,32 @@ def make_flux_models(
         raise RecipeError(f"no part of the labels is called {', '.join(HEADS)}: none of the models would be shipped")
     assert union.catalog is not None
     shelf = folder / SHIPPED
-    began = f"the first layers of '{Path(chosen.start).name}'" if chosen.start else "random weights"
-    ship(
-        trained, shelf, encoder=ENCODER, tell=told_of(trained, union.catalog, learning.labels, began, HEADS),
-    )  # fmt: skip
+    asked = json.dumps(
+        [recipes.to_mapping(chosen), *(Card.load(one).digest for one in trained.values())], sort_keys=True
+    )
+    key = disk.sha256(asked.encode())
+    notes = once(folder / "shipped-flux.json", key, partial(_ship, union, trained, shelf, chosen, progress))
     shipped = {name: shelf / name for name in trained}
-    findings = judge_flux(union, shipped, chosen)
+    found = once(folder / "judged-flux.json", key, lambda: judge_flux(union, shipped, chosen).tell(shipped))
     for name, place in shipped.items():
-        settle(place, {"measured": findings.measured.get(name, ()), "fails": FAILS})
+        settle(place, {"measured": found.get(name, {}).get("measured", ()), "fails": FAILS})
     recipes.save(recipes.replace(chosen, {"start": Path(chosen.start).name}), shelf / "recipe-flux.toml")
     if (size := bytes_of(shelf)) > LARGEST:
         raise RecipeError(f"the models in '{shelf}' take {size / 1e6:.1f} MB, and are shipped up to {LARGEST / 1e6:g}")
-    return release(shelf, shipped, summary.notes)
+    return release(shelf, shipped, (*summary.notes, *notes))
+
+
+def _ship(
+    union: Union, trained: Mapping[str, Path], shelf: Path, recipe: FluxRecipe, progress: Progress | None
+) -> list[str]:
+    """Write the set of calibrated models; notes of the calibration."""
+    assert union.catalog is not None
+    began = f"the first layers of '{Path(recipe.start).name}'" if recipe.start else "random weights"
+    told = told_of(trained, union.catalog, recipe.train.labels, began, HEADS)
+    fitted = calibrate(union, trained, views=recipe.views, progress=progress)
+    tell = {name: {**told[name], **fitted.tell.get(name, {})} for name in trained}
+    ship(trained, shelf, encoder=ENCODER, tell=tell, strangeness=fitted.strangeness)
+    return list(fitted.notes)
 
 
 def gather_flux(
@@ -202,7 +219,7 @@ def _taught(drawn: Source, visible: float) -> Source:
     assert drawn.catalog is not None
     kinds, seen = drawn.catalog["class"].tolist(), np.asarray(drawn.catalog["visibility"], np.float64) >= visible
     classes = [kind if good else NOT_SEEN for kind, good in zip(kinds, seen.tolist(), strict=True)]
-    galaxies = ["other" if kind == NO_GALAXY else "galaxy" for kind in kinds]
+    galaxies = [OTHER if kind == NO_GALAXY else "galaxy" for kind in kinds]
     return drawn.with_catalog(drawn.catalog.with_columns({"gz1_class": classes, "is_galaxy": galaxies}))
 
 
@@ -259,7 +276,9 @@ def judge_flux(union: Union, models: Mapping[str, Path], recipe: FluxRecipe) -> 
 
     Classes: accuracy, balanced accuracy, the latter over the classes that the model knows; votes: the RMSE over the
     Galaxy Challenge's 37 columns, of simulated galaxies against what infinitely many volunteers would say; EFIGI: RMS
-    error and rank order of T. Galaxies without an answer are left out, and counted as "rejected".
+    error and rank order of T. Beside them what the calibration reaches (:mod:`~.measure.promise`), and of the first
+    model how well the encoder's strangeness tells simulated stars and artefacts. Galaxies without an answer are left
+    out, and counted as "rejected".
     """
     findings = Findings()
     for name in models:
@@ -267,16 +286,37 @@ def judge_flux(union: Union, models: Mapping[str, Path], recipe: FluxRecipe) -> 
         for sample in JUDGES[name]:
             ids = ids_of_part(union, sample)
             if ids:
-                _judge(findings, name, sample, ask(union.records(ids), eyes), union, recipe)
+                _judge(findings, Card.load(models[name]), name, sample, ask(union.records(ids), eyes), union, recipe)
+    first = next(iter(models))
+    (eye, *_) = open_heads(list(models.values()), (first,), views=1)
+    none = {one for sample in SKIES for one in _no_galaxies(union, sample)}
+    for sample in JUDGES["flux-gz1"]:
+        ids = [one for one in ids_of_part(union, sample) if one not in none]
+        others = {"stars and artefacts": _no_galaxies(union, sample)}
+        strangeness_promises(findings, first, _on(sample), eye, union, ids, others, recipe.bootstrap)
     return findings
 
 
-def _judge(findings: Findings, name: str, sample: str, asked: Asked, union: Union, recipe: FluxRecipe) -> None:
+def _on(sample: str) -> str:
+    return f"the test part of {sample}{' (simulated)' if sample in SKIES else ''}"
+
+
+def _no_galaxies(union: Union, sample: str) -> list[str]:
+    """The stars and artefacts of the test part of a simulated sky."""
+    ids = ids_of_part(union, sample)
+    assert union.catalog is not None
+    kinds = union.catalog.select(ids)["is_galaxy"].tolist() if ids and "is_galaxy" in union.catalog.columns else []
+    return [one for one, kind in zip(ids, kinds, strict=bool(kinds)) if kind == OTHER]
+
+
+def _judge(
+    findings: Findings, card: Card, name: str, sample: str, asked: Asked, union: Union, recipe: FluxRecipe
+) -> None:
     assert union.catalog is not None
     done, head = asked.answered(name), asked.heads[name]
     truth = union.catalog.select([one for one, good in zip(asked.ids, done.tolist(), strict=True) if good])
     said, resamples = asked.said(name)[done], recipe.bootstrap
-    on = f"the test part of {sample}{' (simulated)' if sample in SKIES else ''}"
+    on = _on(sample)
     more = {"views": recipe.views, "rejected": int((~done).sum())}
     if head.kind == "classes":
         column = {"flux-gz1": "gz1_class"}.get(name, "is_galaxy")
@@ -287,17 +327,24 @@ def _judge(findings: Findings, name: str, sample: str, asked: Asked, union: Unio
             found = class_estimates(true[known], said[known].argmax(1), len(head.names), resamples)
             for what in ("accuracy", "balanced_accuracy"):
                 findings.add(name, what.replace("_", " "), on, found[what], int(known.sum()), **more)
+            class_promises(findings, name, on, card, head, said[known], true[known], resamples, more)
     elif head.kind == "dirichlet":
         tree = Tree.load("gz2")
         true_shares = np.stack([_shares(truth, column, sample in SKIES) for column in tree.columns], axis=1)
         squares = (tree.to_challenge(said) - tree.to_challenge(_of_each_question(true_shares, tree))) ** 2
         told = rms(squares.mean(1), resamples)
         findings.add(name, "RMSE, 37 columns of the Galaxy Challenge", on, told, len(squares), **more)
+        votes = np.stack([_shares(truth, column, False) for column in tree.columns], axis=1)
+        certainty_promises(
+            findings, name, on, head, asked.values[name][done].astype(np.float64), votes, resamples, more
+        )
     else:
         stage, told_stage = np.asarray(truth["T"], np.float64), said[:, head.names.index("T")]
         findings.add(name, "RMS error of T", on, rms((told_stage - stage) ** 2, resamples), len(stage), **more)
         order = rank_correlation(told_stage, stage, resamples)
         findings.add(name, "Spearman's correlation of T", on, order, len(stage), **more)
+        true_attributes = np.stack([np.asarray(truth[one], np.float64) for one in head.names], axis=1)
+        interval_promises(findings, name, on, head, said, true_attributes, resamples, more)
 
 
 def _shares(truth: Any, column: str, simulated: bool) -> NDArray[np.float64]:

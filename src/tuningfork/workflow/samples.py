@@ -26,6 +26,7 @@ from .experiments.choices import Sky
 
 Progress = Callable[[int, int, str], None]
 NO_GALAXY = "star_or_artefact"  # a class of the simulated sky
+OTHER = "other"  # what the column "is_galaxy" calls it; all else is "galaxy"
 EXAMPLES = "gz_examples"  # Galaxy Zoo's own pictures of its answers: index.csv and images/
 SDSS = "sloan"  # the survey of those that are learnt from, as index.csv has it
 ALIKE = 0.75  # of two wordings of one question, by difflib: surveys spell it otherwise
@@ -80,7 +81,7 @@ def gather_samples(data: Path, out: Path, sky: Sky, lenses: int = 0, progress: P
         class_weights=dict.fromkeys(sky.classes, 1.0) or None,
     )  # fmt: skip
     assert drawn.catalog is not None
-    kinds = ["other" if one == NO_GALAXY else "galaxy" for one in drawn.catalog["class"].tolist()]
+    kinds = [OTHER if one == NO_GALAXY else "galaxy" for one in drawn.catalog["class"].tolist()]
     sources["sky"] = drawn.with_catalog(drawn.catalog.with_columns({"is_galaxy": kinds}))
     renamed["sky"] = {"class": "sky_class"}
     if lenses:

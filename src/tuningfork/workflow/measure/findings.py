@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from ...evaluate.attributes import spearman
 from ...evaluate.bootstrap import LEVEL, Bools, Estimate, Floats, Ints, estimate
+from ...evaluate.calibration import calibrated_level, expected_calibration_error
 from ...evaluate.metrics import Ranking, accuracy, balanced_accuracy, confusion, precision, recall, weighted_mean
 
 if TYPE_CHECKING:
@@ -88,6 +89,21 @@ def mean(values: ArrayLike, resamples: int) -> Estimate:
     """The mean of values (N,) over galaxies with its bootstrap interval: of 0 and 1, a share."""
     numbers = np.asarray(values, np.float64)
     return _one(estimate(lambda w: {"mean": weighted_mean(numbers, w)}, len(numbers), resamples=resamples)["mean"])
+
+
+def calibration_error(said: Floats, truth: Ints, resamples: int) -> tuple[Estimate, dict[str, float]]:
+    """The expected calibration error of the likeliest of classes (N, K), and what noise alone would make of it.
+
+    ``truth`` (N,) are the places of the true classes; the latter is {} where it is not known.
+    """
+    confidence, right = said.max(1), (said.argmax(1) == truth).astype(np.float64)
+    perfect = calibrated_level(confidence)
+    error = estimate(
+        lambda w: {"ece": expected_calibration_error(confidence, right, w)}, len(truth),
+        resamples=resamples, centred=("ece",),
+    )["ece"]  # fmt: skip
+    assert isinstance(error, Estimate)
+    return error, {"if_perfectly_calibrated": round(perfect, DIGITS)} if np.isfinite(perfect) else {}
 
 
 def roc_auc(positive: Bools, score: Floats, resamples: int) -> Estimate:

@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...data.split import PARTS
-from ...evaluate.bootstrap import Estimate, Floats, Ints, estimate
-from ...evaluate.calibration import calibrated_level, expected_calibration_error
+from ...evaluate.bootstrap import Floats, Ints
 from ...galaxy.catalog import Catalog
 from ...galaxy.records import Source
 from ...galaxy.tree import CHALLENGE, Tree
 from .ask import Asked, ask, ids_of_part, open_heads
-from .findings import Findings, class_estimates, mean, rank_correlation, rms, roc_auc
+from .findings import Findings, calibration_error, class_estimates, mean, rank_correlation, rms, roc_auc
 
 SPIRALS = ("spiral_clockwise", "spiral_anticlockwise")
 # the four classes and the answers that each adds up
@@ -111,21 +110,9 @@ def class_figures(findings: Findings, asked: Asked, labels: NDArray[np.object_],
         GZ1, "accuracy, clockwise against anticlockwise", f"{ON_GZ1}, true spirals", mean(right, resamples),
         int(spiral.sum()), **more,
     )  # fmt: skip
-    _calibration(
-        findings, said[known], np.array([names.index(one) for one in labels[known]], np.int64), resamples, more
-    )
-
-
-def _calibration(findings: Findings, said: Floats, truth: Ints, resamples: int, more: Mapping[str, int]) -> None:
-    confidence, right = said.max(1), (said.argmax(1) == truth).astype(np.float64)
-    error = estimate(
-        lambda w: {"ece": expected_calibration_error(confidence, right, w)}, len(truth),
-        resamples=resamples, centred=("ece",),
-    )["ece"]  # fmt: skip
-    assert isinstance(error, Estimate)
-    perfect = calibrated_level(confidence)
-    told = {"if_perfectly_calibrated": round(perfect, 4)} if np.isfinite(perfect) else {}
-    findings.add(GZ1, "expected calibration error, five classes", ON_GZ1, error, len(truth), **told, **more)
+    true = np.array([names.index(one) for one in labels[known]], np.int64)
+    error, told_of = calibration_error(said[known], true, resamples)
+    findings.add(GZ1, "expected calibration error, five classes", ON_GZ1, error, n, **told_of, **more)
 
 
 def attribute_figures(findings: Findings, asked: Asked, truth: Catalog, resamples: int, views: int) -> None:
