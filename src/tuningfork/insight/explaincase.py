@@ -55,7 +55,7 @@ class Effort:
 
 
 EFFORTS = {
-    "quick": Effort(1, 4, 20, 3, 5, 24, 4, 1),
+    "quick": Effort(1, 4, 20, 2, 8, 16, 4, 1),
     "thorough": Effort(5, 16, 20, 3, 20, 128, 6, 12),
 }
 
@@ -210,7 +210,7 @@ def open_case(
     return Case(net, card, folder, head, display, effort, seed, *told, asked)
 
 
-def usual_layers(net: GalaxyNet, most: int = 5) -> tuple[Layer, ...]:
+def usual_layers(net: GalaxyNet, most: int = 4) -> tuple[Layer, ...]:
     """A few layers that differ: of each size of map the last that is no part of a block, or some evenly spread."""
     known = [one for one in layers_of(net) if one.spatial and not one.attention]
     outermost: dict[int, Layer] = {}
@@ -311,7 +311,7 @@ def choose(
         note = f"{len(known) - len(chosen)} of {len(known)} files are not explained: --n {len(known)} takes all"
     rest = [one for one in known if one not in set(chosen)]
     room = max(min(compare - len(chosen), len(rest)), 0)
-    rows = np.sort(np.random.default_rng(seed).choice(len(rest), room, replace=False)) if room else []
+    rows = np.sort(np.random.default_rng(seed).choice(max(len(rest), 1), room, replace=False))
     return chosen, [*chosen, *(rest[row] for row in rows)] if compare else [], note
 
 

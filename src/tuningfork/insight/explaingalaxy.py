@@ -137,9 +137,9 @@ def _drawn_maps(one: Seen, found: Sequence[Attribution], removed: Sequence[Delet
             axes.set_title(each.title)
             scale(drawn, shown, axes, each.signed)
         curves = grid[1 + len(found)]
-        for number, each in enumerate(removed):
-            label = METHODS[each.of.method].title
-            curves.plot(each.shares, each.deleted, marker="o", markersize=3, label=label, **line_style(number))
+        for number, gone in enumerate(removed):
+            label = METHODS[gone.of.method].title
+            curves.plot(gone.shares, gone.deleted, marker="o", markersize=3, label=label, **line_style(number))
         name = "value, from empty to whole" if found and found[0].target.scale == VALUE else "probability or share"
         curves.set(xlabel="share of pixels taken away", ylabel=name, title="as pixels are taken away", xlim=(0, 1))
         curves.legend(fontsize=7)
