@@ -296,7 +296,7 @@ def _told(source: Source, wanted: list[str], job: _Job) -> dict[str, Any]:
     """What the measures depend on: with another one of these a run that was begun cannot go on."""
     names = disk.sha256("\0".join(wanted).encode())
     kernel = "" if job.psf.kernel is None else disk.sha256(job.psf.kernel.tobytes())
-    told = {
+    told: dict[str, Any] = {
         "format": FORMAT,
         "source": source.path,
         "input_digest": source.digest,
