@@ -325,7 +325,7 @@ class _Path:
             left, right = start + third, end - third
             lower, upper = self._scores(np.concatenate([left, right])).reshape(2, -1)
             middle = zip(left, right, lower, upper, (part.map / 3 for part in cut), strict=True)
-            self.parts += [_Part(*map(float, ends), kept) for *ends, kept in middle]
+            self.parts += [_Part(float(a), float(b), float(c), float(d), kept) for a, b, c, d, kept in middle]
             outer = ((start, right), (left, end), (low, upper), (lower, high))
             self.parts += self._parts(*(np.concatenate(pair) for pair in outer))
 
