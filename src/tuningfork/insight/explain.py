@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,17 +118,15 @@ def explain(
         bands: names of the bands of files that do not tell. ``thorough``: more steps everywhere, see
             :data:`~.explaincase.EFFORTS`. ``command``: what the page says it was made by.
 
-    A galaxy that cannot be read is rejected with its reason. Parts that a model cannot have (a network without places)
-    are left out with a note, or raise :class:`RecipeError` where they were asked for by name. Raises that too for
-    parts, ids, answers, methods and layers that do not exist, naming the nearest, :class:`BandError` where all
-    galaxies lack the model's bands, and what opening model and galaxies raises.
+    Bad galaxies are rejected with their reasons. Parts that a model cannot have (a network without places) are left
+    out with a note, or raise :class:`RecipeError` where they were asked for by name; so do parts, ids, answers, methods
+    and layers that do not exist. Raises :class:`BandError` where all galaxies lack the model's bands.
     """
     began = time.monotonic()
     _check(parts, out, n, compare)
     opened = open_sources([galaxies] if isinstance(galaxies, (str, Path)) else galaxies, bands)
     chosen, among, note = choose(opened, ids, n, compare, seed)
-    options: dict[str, Any] = {"methods": methods, "layers": layers, "targets": targets}
-    case = open_case(model, thorough=thorough, seed=seed, **options)
+    case = open_case(model, thorough=thorough, seed=seed, methods=methods, layers=layers, targets=targets)
     seconds = {"open": time.monotonic() - began}
     many = sum(map(len, opened)) >= FEWEST and len(among) >= FEWEST
     wanted = tuple(parts) or tuple(name for name in PARTS if many or not (name in OF_MODEL and OF_MODEL[name][2]))
@@ -139,24 +137,38 @@ def explain(
     work = _Work(case, bool(parts), seconds, progress)
     of_model = {name: work.make(name, None) for name in OF_MODEL if name in wanted}
     of_galaxies = [(one, [work.make(name, one) for name in OF_GALAXY if name in wanted]) for one in case.seen]
-    numbers: dict[str, Any] = {key: value for piece in of_model.values() for key, value in piece.numbers.items()}
-    each = {one.id: {key: v for piece in some for key, v in piece.numbers.items()} for one, some in of_galaxies}
-    lines = tuple(f"{one.id}: {tell(case.head, one.said)}" for one in case.seen)
+    each = {one.id: _merged(some) for one, some in of_galaxies}
     notes = tuple(dict.fromkeys(filter(None, [note, *work.notes])))
+    lines = tuple(f"{one.id}: {tell(case.head, one.said)}" for one in case.seen)
     done = Explanation(
         case.card.name, n_in, n_in - len(rejected), len(rejected), tuple(one.id for one in case.seen), tuple(rejected),
-        wanted, plain({"model": numbers, "galaxies": each}), seconds, notes, lines, str(out or ""),
+        wanted, plain({"model": _merged(list(of_model.values())), "galaxies": each}), seconds, notes, lines, str(out or ""),
     )  # fmt: skip
     if out is not None:
-        reasons = ", ".join(f"{k} {reason}" for reason, k in Counter(str(one.reason) for one in rejected).items())
-        told = f"Galaxies: {done.n_in:,} looked at = {done.n_done:,} done + {done.n_rejected:,} rejected"
-        first = [block for name, piece in of_model.items() if name in _FIRST for block in piece.blocks]
-        later = [block for name, piece in of_model.items() if name not in _FIRST for block in piece.blocks]
-        shown = [(one, [block for piece in some for block in piece.blocks]) for one, some in of_galaxies]
-        words = list(command) or ["tuningfork", "explain", str(model), *(["--thorough"] if thorough else [])]
-        account = told + (f" ({reasons})" if reasons else "")
-        disk.write_text(out, render(page(case, first, shown, later, rejected, account, notes, seconds, words)))
+        _write(done, case, of_model, of_galaxies, list(command) or ["tuningfork", "explain", str(model)])
     return done
+
+
+def _merged(pieces: Sequence[Piece]) -> dict[str, Any]:
+    return {key: value for piece in pieces for key, value in piece.numbers.items()}
+
+
+def _write(
+    done: Explanation,
+    case: Case,
+    of_model: Mapping[str, Piece],
+    of_galaxies: Sequence[tuple[Seen, Sequence[Piece]]],
+    words: Sequence[str],
+) -> None:
+    """The page of an explanation, at its path."""
+    reasons = ", ".join(f"{k} {reason}" for reason, k in Counter(str(one.reason) for one in done.rejected).items())
+    told = f"Galaxies: {done.n_in:,} looked at = {done.n_done:,} done + {done.n_rejected:,} rejected"
+    account = told + (f" ({reasons})" if reasons else "")
+    first = [block for name, piece in of_model.items() if name in _FIRST for block in piece.blocks]
+    later = [block for name, piece in of_model.items() if name not in _FIRST for block in piece.blocks]
+    shown = [(one, [block for piece in some for block in piece.blocks]) for one, some in of_galaxies]
+    made = page(case, first, shown, later, done.rejected, account, done.notes, done.seconds, words)
+    disk.write_text(done.path, render(made))
 
 
 def _check(parts: Sequence[str], out: str | Path | None, n: int, compare: int) -> None:

@@ -23,7 +23,7 @@ from .attributionplots import isophotes, scale, show_galaxy, show_map
 from .blocks import building_blocks
 from .checks import Deletion, Randomisation, deletion, randomisation
 from .dream import dream
-from .explaincase import Case, Seen, answers_to, read
+from .explaincase import EFFORTS, Case, Seen, answers_to, read
 from .explainmodel import SHORT, among
 from .explainpage import WIDTH, Piece, figure, heading, verdict
 from .morphometry import measure_image
@@ -97,7 +97,8 @@ def _maps(case: Case, one: Seen, target: Target) -> tuple[list[Attribution], lis
     found, left = [], []
     for method in case.methods:
         try:
-            found.append(attribute(case.net, case.card, one.pixels, target, method, id=one.id))
+            quick = method == "occlusion" and case.effort is EFFORTS["quick"]  # windows side by side
+            found.append(attribute(case.net, case.card, one.pixels, target, method, id=one.id, quick=quick))
         except RecipeError as error:
             if method != "grad_cam" or "methods" in case.asked:
                 raise

@@ -17,7 +17,7 @@ from ..evaluate.report import Block, Details, Facts, Figure, Page, Section, Tabl
 from ..galaxy.cutout import Rejected
 from ..predict.inwords import tell
 from .checks import Deletion, Randomisation
-from .explaincase import Case, Seen
+from .explaincase import EFFORTS, Case, Seen
 
 WIDTH = 10.2  # inches of a figure that fills the page
 SHARP = 160  # dots per inch at which pictures inside figures are kept
@@ -105,13 +105,17 @@ def _rejected(rejected: Sequence[Rejected]) -> Section:
 
 def _made(case: Case, seconds: Mapping[str, float], words: Sequence[str]) -> Section:
     effort = case.effort
-    thorough = "--thorough" in words
+    thorough = effort is EFFORTS["thorough"]
     steps = (
         f"{effort.stages} stage{'s' if effort.stages > 1 else ''} of shuffled weights; {effort.removals} steps of "
         f"deletion against {effort.displaced} displaced maps; dreams of {effort.octaves} octaves and {effort.dreamt} "
         f"steps; pictures from noise in {effort.ascended} steps"
     )
-    quick = "" if thorough else " This is the quick look: --thorough takes more steps everywhere, and minutes."
+    quick = (
+        ""
+        if thorough
+        else " Occlusion by windows side by side. This is the quick look: --thorough takes more steps, and minutes."
+    )
     facts = (
         ("command", shlex.join(words)),
         ("made by", f"tuningfork {__version__}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"),
