@@ -112,18 +112,16 @@ def explain(
         parts: of :data:`PARTS`; none: all for which there are galaxies enough.
         ids: of the galaxies to explain; or ``n`` of them, the first. Neither: all single files (at most 12), or the
             first galaxy of a folder or store.
-        targets: answers to explain, see :func:`~.targets.find_target`. ``methods`` of attribution, ``layers`` by name
-            or number: what is usual where none is given.
-        compare: how many galaxies of a folder or store, drawn by ``seed``, those explained are compared with.
-        bands: names of the bands of files that do not tell. ``thorough``: more steps everywhere, see
-            :data:`~.explaincase.EFFORTS`. ``command``: what the page says it was made by.
+        targets: as :func:`~.targets.find_target`; ``methods`` of attribution; ``layers`` by name or number; else usual.
+        compare: how many galaxies, drawn by ``seed``, those explained are compared with.
+        bands: of files that do not tell. ``thorough``: more steps, see :data:`~.explaincase.EFFORTS`.
+        command: what the page says it was made by.
 
-    Bad galaxies are rejected with their reasons. Parts that a model cannot have (a network without places) are left
-    out with a note, or raise :class:`RecipeError` where they were asked for by name; so do parts, ids, answers, methods
-    and layers that do not exist. Raises :class:`BandError` where all galaxies lack the model's bands.
+    Bad galaxies are rejected. Parts that a model cannot have (a network without places) are left out with a note, or
+    raise :class:`RecipeError` where they were named; so do names that do not exist. Raises :class:`BandError` where all galaxies lack the model's bands.
     """
-    began = time.monotonic()
     _check(parts, out, n, compare)
+    began = time.monotonic()
     opened = open_sources([galaxies] if isinstance(galaxies, (str, Path)) else galaxies, bands)
     chosen, among, note = choose(opened, ids, n, compare, seed)
     case = open_case(model, thorough=thorough, seed=seed, methods=methods, layers=layers, targets=targets)
@@ -134,15 +132,15 @@ def explain(
     case, rejected, n_in = _looked(case, opened, chosen, among if many else [], progress)
     seconds["look"] = time.monotonic() - began
     refuse_other_bands(rejected if len(rejected) == n_in else [], opened[0].path)
-    work = _Work(case, bool(parts), seconds, progress)
+    work = _Work(case, wanted, bool(parts), seconds, progress)
     of_model = {name: work.make(name, None) for name in OF_MODEL if name in wanted}
     of_galaxies = [(one, [work.make(name, one) for name in OF_GALAXY if name in wanted]) for one in case.seen]
-    each = {one.id: _merged(some) for one, some in of_galaxies}
+    numbers = {"model": _merged([*of_model.values()]), "galaxies": {one.id: _merged(some) for one, some in of_galaxies}}
     notes = tuple(dict.fromkeys(filter(None, [note, *work.notes])))
-    lines = tuple(f"{one.id}: {tell(case.head, one.said)}" for one in case.seen)
     done = Explanation(
         case.card.name, n_in, n_in - len(rejected), len(rejected), tuple(one.id for one in case.seen), tuple(rejected),
-        wanted, plain({"model": _merged(list(of_model.values())), "galaxies": each}), seconds, notes, lines, str(out or ""),
+        wanted, plain(numbers), seconds, notes,
+        tuple(f"{one.id}: {tell(case.head, one.said)}" for one in case.seen), str(out or ""),
     )  # fmt: skip
     if out is not None:
         _write(done, case, of_model, of_galaxies, list(command) or ["tuningfork", "explain", str(model)])
@@ -219,15 +217,18 @@ def _looked(
 class _Work:
     """Makes parts, one after the other, with their seconds, and notes what had to be left out."""
 
-    def __init__(self, case: Case, strict: bool, seconds: dict[str, float], progress: Progress | None) -> None:
+    def __init__(
+        self, case: Case, wanted: Sequence[str], strict: bool, seconds: dict[str, float], progress: Progress | None
+    ) -> None:
         self.case, self.strict, self.seconds, self.progress = case, strict, seconds, progress
+        self.made, self.total = 0, sum(len(case.seen) if name in OF_GALAXY else 1 for name in wanted)
         self.notes: list[str] = []
 
     def make(self, name: str, one: Seen | None) -> Piece:
         """One part, of the model, or of one galaxy."""
         began = time.monotonic()
         if self.progress is not None:
-            self.progress(0, 0, f"{name}{f' of {one.id}' if one else ''}")
+            self.progress(self.made, self.total, f"{name}{f' of {one.id}' if one else ''}")
         try:
             if one is not None:
                 return OF_GALAXY[name][1](self.case, one)
@@ -241,4 +242,5 @@ class _Work:
             told: list[Block] = [Text(f"{name} is left out: {error}.", "note")]
             return Piece(tuple(told))
         finally:
+            self.made += 1
             self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - began

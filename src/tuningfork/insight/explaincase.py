@@ -25,6 +25,7 @@ from ..model.weights import answer, load
 from ..predict.answers import Galaxy, Head, averaged, certain
 from ..predict.inwords import way
 from ..predict.sight import Portrait, portrait, seen_as
+from .attribution import METHODS
 from .exemplars import excited
 from .layers import BATCH, Layer, find_layer, layers_of, outputs, spatial_hint
 from .targets import Target, find_target
@@ -191,8 +192,6 @@ def open_case(
     Raises what loading a model raises, and :class:`RecipeError`, naming the nearest, for a method, layer or answer
     that does not exist.
     """
-    from .attribution import METHODS
-
     wrong = [one for one in methods if one not in METHODS]
     if wrong:
         near = recipe.nearest(wrong[0], list(METHODS))
