@@ -118,8 +118,7 @@ def explain(
         command: what the page says it was made by.
 
     Bad galaxies are rejected. Parts that a model cannot have (a network without places) are left out with a note, or
-    raise :class:`RecipeError` where they were named; so do names that do not exist. :class:`BandError` where all
-    galaxies lack the model's bands.
+    raise :class:`RecipeError` where named; so do names that do not exist. :class:`BandError`: no galaxy has its bands.
     """
     _check(parts, out, n, compare)
     began = time.monotonic()
