@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import json
 import sys
 from typing import Annotated, NoReturn, cast
@@ -41,6 +43,8 @@ def main() -> None:
     With --json they are one line on the error stream, ``{"error": "...", "kind": "RecipeError"}``, and so are options
     that cannot be read (kind "NoSuchOption", "MissingParameter", ...) and stops.
     """
+    gc.set_threshold(100_000)  # what libraries make at their start lives to the end: looking through it often is waste
+    atexit.register(gc.freeze)  # and so is looking through it once more at the end
     as_json = "--json" in sys.argv[1:]
     try:
         code = app(standalone_mode=not as_json)
