@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from tuningfork import disk
 from tuningfork.errors import BandError, RecipeError
 from tuningfork.galaxy.cutout import Record
+from tuningfork.galaxy.display import to_picture
 from tuningfork.galaxy.store import StoreWriter
 from tuningfork.insight.checks import Deletion, Randomisation
 from tuningfork.insight.explain import PARTS, explain
@@ -90,6 +92,23 @@ def test_a_part_is_made_alone_and_answers_do_not_depend_on_the_others(place: Pat
     both = explain(place / "net", [place / "one2.jpg", place / "one1.jpg"], parts=["answers", "filters"])
     assert both.ids == ("one2", "one1") and not both.path
     assert both.numbers["galaxies"]["one1"] == alone.numbers["galaxies"]["one1"]
+
+
+def test_figures_are_files_named_by_part_and_galaxy(place: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
+    ids = ["Twin", "twin", "a/b: c"]  # two that differ by case alone, and one that is no name for a file
+    with StoreWriter(tmp_path / "store") as writer:
+        for k, name in enumerate([*ids, "one"]):
+            writer.add(Record.from_picture(name, image(k)))
+    shown = tmp_path / "shown"
+    words = ("--parts", "filters,answers,dream", "--n", "4", "--compare", "0", "--figures", shown)
+    told = json.loads(run("explain", place / "net", "--galaxies", tmp_path / "store", *words, "--json").out)
+    named = {f"{part}-{name}.png" for part in ("answers", "dream") for name in [*map(disk.safe_name, ids), "one"]}
+    assert {path.name for path in shown.iterdir()} == named | {"filters.png"}
+    assert set(told["figures"]) == {str(path) for path in shown.iterdir()}
+    for path in shown.iterdir():
+        assert to_picture(Record(path.name, path.read_bytes(), "png", BANDS).cutout()).std() > 5, path
+    ran = run("explain", place / "net", "--galaxies", tmp_path / "store", "--figures", place / "broken.jpg")
+    assert ran.code == 2 and "broken.jpg" in ran.err
 
 
 def test_a_bad_file_is_rejected_with_its_reason(place: Path, tmp_path: Path, run: Callable[..., Any]) -> None:

@@ -16,6 +16,7 @@ def explain(
     model: Annotated[str, typer.Argument(help="A shipped model's name, or the folder of a run or a model.")],
     galaxies: Annotated[list[str], typer.Option(help="Pictures (JPEG, PNG, FITS ...), a folder of them, or a store.")],
     out: Annotated[Path | None, typer.Option(help="The page to write: one HTML file.")] = None,
+    figures: Annotated[Path | None, typer.Option(help="Folder for each figure as a PNG file too.")] = None,
     ids: Annotated[list[str] | None, typer.Option(help="Id of a galaxy of the store to explain.")] = None,
     n: Annotated[int, typer.Option("--n", help="Explain so many, the first; 0: single files all, of a store 1.")] = 0,
     target: Annotated[
@@ -35,8 +36,8 @@ def explain(
 
     with bar("explain", as_json) as progress:
         done = run(
-            model, galaxies, out, parts=split_names(parts) or (), ids=ids or (), n=n, targets=target or (),
-            methods=split_names(methods) or (), layers=split_names(layers) or (), compare=compare,
+            model, galaxies, out, figures=figures, parts=split_names(parts) or (), ids=ids or (), n=n,
+            targets=target or (), methods=split_names(methods) or (), layers=split_names(layers) or (), compare=compare,
             bands=split_names(bands), thorough=thorough, seed=seed, command=["tuningfork", *sys.argv[1:]],
             progress=progress,
         )  # fmt: skip

@@ -19,10 +19,11 @@ import numpy as np
 from .. import disk, recipe
 from ..errors import BadImage, DiskError, MissingExtra, RecipeError
 from ..evaluate.judge import plain
-from ..evaluate.report import Block, Text, render
+from ..evaluate.report import Text, render
 from ..galaxy.cutout import Rejected
 from ..galaxy.records import Source
 from ..predict.inwords import tell
+from .contactsheet import save_figure
 from .explaincase import (
     COMPARED,
     FEWEST,
@@ -38,7 +39,7 @@ from .explaincase import (
 )
 from .explaingalaxy import OF_GALAXY
 from .explainmodel import OF_MODEL
-from .explainpage import Piece, page
+from .explainpage import SHARP, Piece, page
 
 PARTS = {name: what for table in (OF_MODEL, OF_GALAXY) for name, (what, *_) in table.items()}
 _FIRST = ("card",)  # parts of the model that stand before the galaxies
@@ -50,7 +51,7 @@ class Explanation:
 
     ``numbers`` is nested, ready for JSON: "model", "galaxies" by id, and what holds for many of them. ``seconds`` by
     part, with those of opening ("open") and of looking at galaxies ("look"). ``rejected`` lists those that could not
-    be looked at, ``path`` is the page, "" where none was asked for.
+    be looked at, ``path`` is the page, "" where none was asked for, ``figures`` the files of the figures.
     """
 
     model: str
@@ -65,6 +66,7 @@ class Explanation:
     notes: tuple[str, ...] = ()
     lines: tuple[str, ...] = field(default=())
     path: str = ""
+    figures: tuple[str, ...] = ()
 
     def text(self) -> str:
         """For people: what each galaxy is, whether its maps can be believed, and the account."""
@@ -76,6 +78,8 @@ class Explanation:
         lines.append(f"{self.n_in:,} galaxies in = {self.n_done:,} done + {self.n_rejected:,} rejected")
         lines += [f"  {one.id}: {one.reason}: {one.detail}" for one in self.rejected[:20]]
         lines += [f"note: {note}" for note in self.notes]
+        if self.figures:
+            lines.append(f"figures: {len(self.figures)} in {Path(self.figures[0]).parent}")
         return "\n".join([*lines, *([f"page: {self.path}"] if self.path else [])])
 
     def as_json(self) -> dict[str, Any]:
@@ -90,6 +94,7 @@ def explain(
     galaxies: str | Path | Sequence[str | Path],
     out: str | Path | None = None,
     *,
+    figures: str | Path | None = None,
     parts: Sequence[str] = (),
     ids: Sequence[str] = (),
     n: int = 0,
@@ -103,12 +108,12 @@ def explain(
     command: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Explanation:
-    """Explain ``model`` by ``galaxies``, and write the page to ``out``.
+    """Explain ``model`` by ``galaxies``, and write the page to ``out`` and each figure into ``figures``.
 
     Args:
         model: a shipped model's name, or the folder of a run or a model.
         galaxies: files (JPEG, PNG, FITS), folders, stores: what classify takes, framed as the card says.
-        out: one self-contained HTML page; None for the numbers alone.
+        out: one HTML page; None: none. ``figures``: a folder for PNG files named by part and galaxy (:func:`_save`).
         parts: of :data:`PARTS`; none: all for which there are galaxies enough.
         ids: of the galaxies to explain; or ``n`` of them, the first. Neither: all single files (at most 12), or the
             first galaxy of a folder or store.
@@ -120,7 +125,7 @@ def explain(
     Bad galaxies are rejected. Parts that a model cannot have (a network without places) are left out with a note, or
     raise :class:`RecipeError` where named; so do names that do not exist. :class:`BandError`: no galaxy has its bands.
     """
-    _check(parts, out, n, compare)
+    _check(parts, out, figures, n, compare)
     began = time.monotonic()
     opened = open_sources([galaxies] if isinstance(galaxies, (str, Path)) else galaxies, bands)
     chosen, among, note = choose(opened, ids, n, compare, seed)
@@ -128,48 +133,64 @@ def explain(
     seconds = {"open": time.monotonic() - began}
     many = sum(map(len, opened)) >= FEWEST and len(among) >= FEWEST
     wanted = tuple(parts) or tuple(name for name in PARTS if many or not (name in OF_MODEL and OF_MODEL[name][2]))
-    began = time.monotonic()
-    case, rejected, n_in = _looked(case, opened, chosen, among if many else [], progress)
-    seconds["look"] = time.monotonic() - began
-    refuse_other_bands(rejected if len(rejected) == n_in else [], opened[0].path)
+    case, rejected, n_in = _looked(case, opened, chosen, among if many else [], seconds, progress)
     work = _Work(case, wanted, bool(parts), seconds, progress)
     of_model = {name: work.make(name, None) for name in OF_MODEL if name in wanted}
-    of_galaxies = [(one, [work.make(name, one) for name in OF_GALAXY if name in wanted]) for one in case.seen]
-    numbers = {"model": _merged([*of_model.values()]), "galaxies": {one.id: _merged(some) for one, some in of_galaxies}}
-    notes = tuple(dict.fromkeys(filter(None, [note, *work.notes])))
+    of_galaxies = {one.id: {name: work.make(name, one) for name in OF_GALAXY if name in wanted} for one in case.seen}
+    numbers = {"model": _merged(of_model), "galaxies": {one: _merged(some) for one, some in of_galaxies.items()}}
+    saved = () if figures is None else _save(Path(figures), {"": of_model} | of_galaxies)
     done = Explanation(
-        case.card.name, n_in, n_in - len(rejected), len(rejected), tuple(one.id for one in case.seen), tuple(rejected),
-        wanted, plain(numbers), seconds, notes,
-        tuple(f"{one.id}: {tell(case.head, one.said)}" for one in case.seen), str(out or ""),
+        case.card.name, n_in, n_in - len(rejected), len(rejected), tuple(of_galaxies), tuple(rejected), wanted,
+        plain(numbers), seconds, tuple(dict.fromkeys(filter(None, [note, *work.notes]))),
+        tuple(f"{one.id}: {tell(case.head, one.said)}" for one in case.seen), str(out or ""), saved,
     )  # fmt: skip
     if out is not None:
         _write(done, case, of_model, of_galaxies, list(command) or ["tuningfork", "explain", str(model)])
     return done
 
 
-def _merged(pieces: Sequence[Piece]) -> dict[str, Any]:
-    return {key: value for piece in pieces for key, value in piece.numbers.items()}
+def _merged(pieces: Mapping[str, Piece]) -> dict[str, Any]:
+    return {key: value for piece in pieces.values() for key, value in piece.numbers.items()}
+
+
+def _save(folder: Path, made: Mapping[str, Mapping[str, Piece]]) -> tuple[str, ...]:
+    """Write the figures of parts, of the model ("") and of galaxies by id, as PNG files; their paths.
+
+    They are called "filters.png", "attribution-ID.png", and a part's second figure "attribution2-ID.png"; an id that is
+    no name for a file, or like another but for case, becomes :func:`~.disk.safe_name`.
+    """
+    counted = Counter(name.casefold() for name in made)
+    written = []
+    for galaxy, pieces in made.items():
+        safe = not galaxy or (disk.is_plain(galaxy) and counted[galaxy.casefold()] == 1)
+        tail = f"-{galaxy if safe else disk.safe_name(galaxy)}" if galaxy else ""
+        for part, piece in pieces.items():
+            for number, sketch in enumerate(piece.sketches, 1):
+                path = folder / f"{part}{number if number > 1 else ''}{tail}.png"
+                save_figure(sketch.drawn, path, SHARP)
+                written.append(str(path))
+    return tuple(written)
 
 
 def _write(
     done: Explanation,
     case: Case,
     of_model: Mapping[str, Piece],
-    of_galaxies: Sequence[tuple[Seen, Sequence[Piece]]],
+    of_galaxies: Mapping[str, Mapping[str, Piece]],
     words: Sequence[str],
 ) -> None:
     """The page of an explanation, at its path."""
     reasons = ", ".join(f"{k} {reason}" for reason, k in Counter(str(one.reason) for one in done.rejected).items())
     told = f"Galaxies: {done.n_in:,} looked at = {done.n_done:,} done + {done.n_rejected:,} rejected"
     account = told + (f" ({reasons})" if reasons else "")
-    first = [block for name, piece in of_model.items() if name in _FIRST for block in piece.blocks]
-    later = [block for name, piece in of_model.items() if name not in _FIRST for block in piece.blocks]
-    shown = [(one, [block for piece in some for block in piece.blocks]) for one, some in of_galaxies]
+    first = [block for name, piece in of_model.items() if name in _FIRST for block in piece.for_page()]
+    later = [block for name, piece in of_model.items() if name not in _FIRST for block in piece.for_page()]
+    shown = [(one, [b for piece in of_galaxies[one.id].values() for b in piece.for_page()]) for one in case.seen]
     made = page(case, first, shown, later, done.rejected, account, done.notes, done.seconds, words)
     disk.write_text(done.path, render(made))
 
 
-def _check(parts: Sequence[str], out: str | Path | None, n: int, compare: int) -> None:
+def _check(parts: Sequence[str], out: str | Path | None, figures: str | Path | None, n: int, compare: int) -> None:
     """Refuse choices that cannot be before any work is done."""
     wrong = [one for one in parts if one not in PARTS]
     if wrong:
@@ -180,12 +201,20 @@ def _check(parts: Sequence[str], out: str | Path | None, n: int, compare: int) -
         raise RecipeError(f"n is {n} and compare {compare}: numbers of galaxies are 0 or more")
     if out is not None and Path(out).is_dir():
         raise DiskError(f"'{out}' is a folder: name the file of the page, for instance '{Path(out) / 'explain.html'}'")
+    if figures is not None:
+        disk.make_folder(figures)
 
 
 def _looked(
-    case: Case, opened: Sequence[Source], chosen: Sequence[str], among: Sequence[str], progress: Progress | None
+    case: Case,
+    opened: Sequence[Source],
+    chosen: Sequence[str],
+    among: Sequence[str],
+    seconds: dict[str, float],
+    progress: Progress | None,
 ) -> tuple[Case, list[Rejected], int]:
     """The case with its galaxies, those explained in the order asked for; the rejected; and how many were looked at."""
+    began = time.monotonic()
     wanted = list(dict.fromkeys([*chosen, *among]))
     explained = {one: row for row, one in enumerate(chosen)}
     seen: list[Seen] = []
@@ -206,10 +235,12 @@ def _looked(
             rejected.append(Rejected(record.id, bad.reason, bad.detail, record.source))
         if progress is not None:
             progress(number, len(wanted), f"looked at, {len(rejected)} rejected")
+    refuse_other_bands(rejected if len(rejected) == len(wanted) else [], opened[0].path)
     seen.sort(key=lambda one: explained[one.id])
     if not among or len(kept) < FEWEST:
         kept, pixels = [], []
     shape = (0, len(case.card.bands), case.card.size, case.card.size)
+    seconds["look"] = time.monotonic() - began
     stacked = np.stack(pixels) if pixels else np.zeros(shape, np.uint8)
     return dataclasses.replace(case, seen=tuple(seen), ids=tuple(kept), pixels=stacked), rejected, len(wanted)
 
@@ -239,8 +270,7 @@ class _Work:
             if self.strict:
                 raise
             self.notes.append(f"{name} is left out: {error}")
-            told: list[Block] = [Text(f"{name} is left out: {error}.", "note")]
-            return Piece(tuple(told))
+            return Piece((Text(f"{name} is left out: {error}.", "note"),))
         finally:
             self.made += 1
             self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - began

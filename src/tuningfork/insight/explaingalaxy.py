@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from ..errors import BadImage, RecipeError
 from ..evaluate.bootstrap import Floats
 from ..evaluate.plots import STYLE, line_style
-from ..evaluate.report import Block, Table, Text
+from ..evaluate.report import Table, Text
 from ..predict.classify import Classification
 from ..predict.inwords import plain, ranked, tell
 from ..predict.portraits import PICTURE
@@ -25,7 +25,7 @@ from .checks import Deletion, Randomisation, deletion, randomisation
 from .dream import dream
 from .explaincase import EFFORTS, Case, Seen, answers_to, read
 from .explainmodel import SHORT, among
-from .explainpage import WIDTH, Piece, figure, heading, verdict
+from .explainpage import WIDTH, Piece, Shown, Sketch, heading, verdict
 from .morphometry import measure_image
 from .objective import Objective
 from .perturbation import PERTURBATIONS
@@ -45,7 +45,7 @@ def answers(case: Case, one: Seen) -> Piece:
         f"{told}{ellipse}. Beside it are the answers, means over four quarter turns, and the square as the network "
         f"sees it, {case.card.size} x {case.card.size} pixels."
     )
-    blocks: list[Block] = [figure(_beside(draw_portrait(done), one), caption)]
+    blocks: list[Shown] = [Sketch(_beside(draw_portrait(done), one), caption)]
     blocks += [Text(note, "note") for note in one.notes]
     return Piece(tuple(blocks), {"answers": one.said, "in words": tell(case.head, one.said)})
 
@@ -66,7 +66,7 @@ def _beside(drawn: Figure, one: Seen) -> Figure:
 
 def attribution(case: Case, one: Seen) -> Piece:
     """Maps of what carries each answer, by all methods, with the checks that tell whether to believe them."""
-    blocks: list[Block] = [heading("Which pixels carry the answer")]
+    blocks: list[Shown] = [heading("Which pixels carry the answer")]
     numbers: dict[str, Any] = {}
     for target in case.targets_of(one):
         found, left = _maps(case, one, target)
@@ -80,7 +80,7 @@ def attribution(case: Case, one: Seen) -> Piece:
             "have no sign. Thin lines are the galaxy's isophotes. Last panel: the answer as the pixels that a map "
             "marks most are replaced by sky; a line that drops early means that the map found what the answer needs."
         )
-        blocks.append(figure(_drawn_maps(one, found, removed), caption))
+        blocks.append(Sketch(_drawn_maps(one, found, removed), caption))
         rows, told = [], {}
         for each, shuffled, gone in zip(found, random, removed, strict=True):
             believed, why = verdict(shuffled, gone)
@@ -168,7 +168,7 @@ def activation(case: Case, one: Seen) -> Piece:
         f"is where the unit is excited. Early layers see edges and spots, late ones whole parts of the galaxy.{below}"
     )
     strongest = {layer.name: found.strongest(layer.name, 0, SHOWN).tolist() for layer in found.layers}
-    blocks = (heading("What the layers make of it"), figure(found.figure(0, shown=SHOWN, exemplars=beside), caption))
+    blocks = (heading("What the layers make of it"), Sketch(found.figure(0, shown=SHOWN, exemplars=beside), caption))
     return Piece(blocks, {"strongest units": strongest})
 
 
@@ -189,7 +189,7 @@ def sensitivity(case: Case, one: Seen) -> Piece:
         f"leans on what was changed. Dimming shows it as if at a larger redshift; band takes one band away "
         f"({', '.join(f'{k}: {band}' for k, band in enumerate(case.card.bands, 1))})."
     )
-    blocks = (heading("What changes its mind"), figure(_drawn_curves(case, names, curves), caption))
+    blocks = (heading("What changes its mind"), Sketch(_drawn_curves(case, names, curves), caption))
     told = {
         kind: {"strengths": list(steps), **{name: row.tolist() for name, row in zip(names, values, strict=True)}}
         for kind, (steps, values) in curves.items()
@@ -243,7 +243,7 @@ def dreamt(case: Case, one: Seen) -> Piece:
         f"Left the galaxy, right a dream: its pixels changed step by step towards {wish}. What grows in the "
         f"dream is what the network takes for it. Numbers are the answer before the head, which rises."
     )
-    blocks = (heading("A dream of its answer"), figure(found.figure(), caption))
+    blocks = (heading("A dream of its answer"), Sketch(found.figure(), caption))
     return Piece(blocks, {"dream": {target.name: [float(found.before[0]), float(found.after[0])]}})
 
 
@@ -258,7 +258,7 @@ def built(case: Case, one: Seen) -> Piece:
         f"The {len(found.units)} units of {layer.name} that add most to “{target.words}”, for (+) or against it (-). "
         "Above: a picture made from noise that excites the unit. Below: where in this galaxy it speaks."
     )
-    blocks = (heading("The units that carry the answer"), figure(found.figure(), caption))
+    blocks = (heading("The units that carry the answer"), Sketch(found.figure(), caption))
     units = {str(int(unit)): float(found.contributions[unit]) for unit in found.units}
     return Piece(blocks, {"blocks": {"layer": layer.name, "answer": target.name, "units": units}})
 
@@ -274,7 +274,7 @@ def measured(case: Case, one: Seen) -> Piece:
         "The same galaxy measured by photutils and statmorph: an independent check. Concentration C is high for "
         "ellipticals, asymmetry A for mergers and spirals, Sersic's n is near 1 for discs and 4 for ellipticals."
     )
-    return Piece((head, figure(found.figure(), caption)), {"measured": found.row()})
+    return Piece((head, Sketch(found.figure(), caption)), {"measured": found.row()})
 
 
 OF_GALAXY: dict[str, tuple[str, Callable[[Case, Seen], Piece]]] = {

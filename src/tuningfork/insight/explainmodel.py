@@ -14,7 +14,7 @@ from ..evaluate.plots import STYLE, line_style
 from ..predict.inwords import plain
 from .exemplars import Exemplars
 from .explaincase import Case, answers_to, read
-from .explainpage import WIDTH, Piece, card_piece, figure, heading
+from .explainpage import WIDTH, Piece, Sketch, card_piece, heading
 from .filters import filters
 from .layers import Layer
 from .objective import Objective
@@ -50,7 +50,7 @@ def first_layer(case: Case) -> Piece:
         f"The {len(found.kernels)} kernels of the first layer, {found.layer}, with which the network looks at every "
         "place of a picture. Stripes answer to edges of that direction, blobs to spots, plain colours to colour."
     )
-    blocks = (heading("The first layer"), figure(found.figure(), caption))
+    blocks = (heading("The first layer"), Sketch(found.figure(), caption))
     return Piece(blocks, {"filters": {"layer": found.layer, "kernels": len(found.kernels)}})
 
 
@@ -89,7 +89,7 @@ def exemplary(case: Case) -> Piece:
         "are shown. "
         f"They are those that go best with an answer (correlation): {goes}."
     )
-    blocks = (heading("What its units look for"), figure(found.figure(len(units)), caption))
+    blocks = (heading("What its units look for"), Sketch(found.figure(len(units)), caption))
     told = [
         {"unit": unit, "answer": name, "correlation": how, "most": list(most), "least": list(least)}
         for (unit, name, how), most, least in zip(units, found.most, found.least, strict=True)
@@ -111,7 +111,7 @@ def visualised(case: Case) -> Piece:
         f"colours of galaxies: what the network takes for each. The numbers are the answer before the head, for the "
         f"picture and for real galaxies.{left}"
     )
-    blocks = (heading("Its idea of each answer"), figure(found.figure(5), caption))
+    blocks = (heading("Its idea of each answer"), Sketch(found.figure(5), caption))
     below = {name: float(value) for name, value in zip(known, found.share_below, strict=True)}
     return Piece(blocks, {"visualise": {"share of galaxies below": below}})
 
@@ -133,7 +133,7 @@ def mean_curves(case: Case) -> Piece:
         "Lines that stay low mean that the network does not care; galaxies look the same however they are turned, so "
         "rotation should stay low."
     )
-    blocks = (heading("What changes its mind, over many galaxies"), figure(_drawn(curves, what), caption))
+    blocks = (heading("What changes its mind, over many galaxies"), Sketch(_drawn(curves, what), caption))
     told = {kind: {"strengths": list(steps), "moved": values.tolist()} for kind, (steps, values) in curves.items()}
     return Piece(blocks, {"mean sensitivity": {"galaxies": len(ids), "measure": what, "curves": told}})
 

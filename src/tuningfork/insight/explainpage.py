@@ -24,23 +24,42 @@ SHARP = 160  # dots per inch at which pictures inside figures are kept
 BELIEVED, DOUBTED, REFUSED = "yes", "with caution", "no"
 
 
+@dataclass(frozen=True, eq=False)
+class Sketch:
+    """A figure of matplotlib with its caption, which is also what it says to those who cannot see it."""
+
+    drawn: Drawing
+    caption: str
+
+    def block(self) -> Figure:
+        """The figure as the page takes it: lines as lines, pictures at :data:`SHARP`."""
+        with matplotlib.rc_context({"savefig.dpi": SHARP}):
+            return Figure(_picture(self.drawn, self.caption), self.caption)
+
+
+Shown = Block | Sketch
+
+
 @dataclass(frozen=True)
 class Piece:
-    """What a part gives: blocks for the page, and the same in numbers, as JSON takes them."""
+    """What a part gives: blocks for the page, with its figures, and the same in numbers, as JSON takes them."""
 
-    blocks: tuple[Block, ...]
+    blocks: tuple[Shown, ...]
     numbers: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def sketches(self) -> list[Sketch]:
+        """The figures among the blocks."""
+        return [one for one in self.blocks if isinstance(one, Sketch)]
+
+    def for_page(self) -> list[Block]:
+        """The blocks, figures drawn."""
+        return [one.block() if isinstance(one, Sketch) else one for one in self.blocks]
 
 
 def heading(title: str) -> Text:
     """The heading of a part."""
     return Text(title, "h3")
-
-
-def figure(drawn: Drawing, caption: str) -> Figure:
-    """A figure of matplotlib with its caption, which is also what it says to those who cannot see it."""
-    with matplotlib.rc_context({"savefig.dpi": SHARP}):
-        return Figure(_picture(drawn, caption), caption)
 
 
 def verdict(random: Randomisation, removed: Deletion) -> tuple[str, str]:
