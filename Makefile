@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test experiments models install format check clean
+.PHONY: demo test experiments models insight install format check clean
 
 install: $(VENV)/.installed
 
@@ -24,6 +24,11 @@ experiments: install
 OUT ?= reference
 models: install
 	$(BIN)/tuningfork reference --data $(or $(DATA),$(error name your copy of the real galaxies: make models DATA=DIR)) --out $(OUT)
+
+# Every picture of docs/insight.md, of simulated galaxies, or with DATA= of your copy of the real ones, in OUT=: some minutes.
+insight: OUT = insight
+insight: install
+	$(BIN)/python benchmarks/insight.py --out $(OUT) $(if $(DATA),--data $(DATA))
 
 test: install  # a process per core, with one thread each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile

@@ -1,0 +1,164 @@
+"""Every picture of docs/insight.md, made by the verbs of the command line, each printed as you would type it.
+
+On a simulated sky, which is what the document shows; with --data on your copy of the real galaxies (gz1 with
+labels.csv, efigi). Nothing is fetched. Everything lies in --out, whose index.html lists it; run again, stores and
+features that are there are kept and the rest is made anew.
+
+    python benchmarks/insight.py --out insight [--data DIR] [-n 2000]
+"""
+
+import argparse
+import html
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pyarrow.compute
+import pyarrow.parquet
+from matplotlib.figure import Figure
+
+from tuningfork import disk
+from tuningfork.evaluate.plots import STYLE, line_style
+
+LABELS = 100  # for fit-few
+MEASURED = 100  # for measure
+SHOWN = ("elliptical", "spiral_clockwise", "spiral_anticlockwise", "edge_on", "merger")
+BARRED = "PGC0003960"  # of EFIGI
+
+
+def tuningfork(*words: object) -> None:
+    """One command, printed and run; ends the script where it fails (3: some galaxies were rejected, is fine)."""
+    told = [str(word) for word in words]
+    print(f"\n$ tuningfork {shlex.join(told)}", flush=True)
+    began = time.perf_counter()
+    start = [sys.executable, "-c", "from tuningfork.cli import main; main()"]
+    code = subprocess.run([*start, *told], check=False).returncode
+    print(f"({time.perf_counter() - began:.0f} s)", flush=True)
+    if code not in (0, 3):
+        sys.exit(code)
+
+
+def galaxies_of(data: Path | None, n: int, out: Path) -> tuple[Path, Path, Path]:
+    """The stores of the galaxies, of barred or all kinds for efigi, and those that are measured."""
+    if data is None:
+        tuningfork("simulate", "galaxies", "-n", n, "--out", out / "sky")
+        tuningfork("simulate", "galaxies", "-n", MEASURED, "--no-colour", "--seed", 1, "--out", out / "flux")
+        return out / "sky", out / "sky", out / "flux"
+    for name, flags in (("gz1", ["--labels", data / "gz1" / "labels.csv"]), ("efigi", [])):
+        tuningfork("ingest", data / name, *flags, "--out", out / name)
+    some = out / "some"
+    some.mkdir(exist_ok=True)
+    for path in sorted((data / "gz1" / "images").glob("*.jpg"))[:: max(n // MEASURED, 1)][:MEASURED]:
+        shutil.copyfile(path, some / path.name)
+    return out / "gz1", out / "efigi", some
+
+
+def truth(store: Path) -> dict[str, str]:
+    """The class of each galaxy of a store, by id."""
+    table = pyarrow.parquet.read_table(store / "catalog.parquet", columns=["id", "class"])
+    return dict(zip(table["id"].to_pylist(), table["class"].to_pylist(), strict=True))
+
+
+def surest(votes: Path, known: dict[str, str]) -> list[str]:
+    """Of each class shown, the galaxy of it to which the model gives that class most surely."""
+    table = pyarrow.parquet.read_table(votes)
+    ids, found = table["id"].to_pylist(), []
+    for name in SHOWN:
+        chance = table[f"p_{name}"].to_numpy()
+        found.append(max((k for k, one in enumerate(ids) if known[one] == name), key=lambda k: chance[k]))
+    return [ids[k] for k in found]
+
+
+def barred(store: Path) -> str:
+    """A galaxy with a long bar: in EFIGI by name, in a simulated sky by its truth."""
+    table = pyarrow.parquet.read_table(store / "catalog.parquet")
+    ids = table["id"].to_pylist()
+    if "bar_length" not in table.column_names:
+        return BARRED if BARRED in ids else str(ids[0])
+    length, strength, seen = (table[name].to_numpy() for name in ("bar_length", "bar_strength", "visibility"))
+    return str(ids[int(np.nan_to_num(length * strength * seen).argmax())])
+
+
+def hundred(known: dict[str, str], path: Path) -> None:
+    """Labels of a hundred galaxies, as many of each class as there are classes for, drawn with seed 0."""
+    rng, classes = np.random.default_rng(0), sorted(set(known.values()))
+    lines = ["id,class"]
+    for name in classes:
+        ids = [one for one, its in known.items() if its == name]
+        lines += [f"{one},{name}" for one in rng.permutation(ids)[: LABELS // len(classes)]]
+    disk.write_text(path, "\n".join(lines) + "\n")
+
+
+def shapes(measured: Path, known: dict[str, str], path: Path) -> None:
+    """Concentration against Sersic's n, and M20 against Gini, by class."""
+    table = pyarrow.parquet.read_table(measured)
+    good = table.filter(pyarrow.compute.equal(table["status"], "done"))
+    ids = good["id"].to_pylist()
+    kinds = np.array([known[one].removesuffix("_clockwise").removesuffix("_anticlockwise") for one in ids])
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(8, 3.6), layout="constrained")
+        pairs = (("concentration", "sersic_n", "concentration C", "Sersic n"), ("gini", "m20", "Gini", "M20"))
+        for axes, (x, y, across, up) in zip(figure.subplots(1, 2), pairs, strict=True):
+            for number, kind in enumerate(sorted(set(kinds))):
+                style = line_style(number) | {"linestyle": "none", "marker": "o^sDvP*"[number % 7]}
+                these = kinds == kind
+                axes.plot(good[x].to_numpy()[these], good[y].to_numpy()[these], label=kind, **style)
+            axes.set(xlabel=across, ylabel=up)
+        figure.axes[0].set_ylim(0, 8)
+        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right upper")
+    with disk.atomic(path) as part:
+        figure.savefig(part, format="png", dpi=110)
+
+
+def index(out: Path) -> None:
+    """One page that lists what was made."""
+    names = [str(path.relative_to(out)) for path in sorted(out.rglob("*")) if path.suffix in (".html", ".png", ".jpg")]
+    names = [html.escape(name) for name in names if not name.startswith(("atlas_files/", "some/", "index"))]
+    pages = [f'<p><a href="{one}">{one}</a></p>' for one in names if one.endswith(".html")]
+    drawn = [one for one in names if one.endswith((".png", ".jpg"))]
+    figures = [f'<p>{one}<br><img src="{one}" style="max-width:100%"></p>' for one in drawn]
+    head = '<!doctype html><meta charset="utf-8"><title>insight</title>'
+    disk.write_text(out / "index.html", "\n".join([head, *pages, *figures]))
+
+
+def main() -> None:
+    """Make everything."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("insight"))
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("-n", type=int, default=2000, help="simulated galaxies")
+    choice = parser.parse_args()
+    out, began = disk.make_folder(choice.out), time.perf_counter()
+    store, second, few = galaxies_of(choice.data, choice.n, out)
+    known, features, votes = truth(store), out / "features.parquet", out / "votes.parquet"
+
+    tuningfork("embed", store, "--model", "gz1", "--out", features)
+    tuningfork("predict", store, "--model", "gz1", "--out", votes)
+    asked = surest(votes, known)
+    ids = [word for one in asked for word in ("--ids", one)]
+    files = ["--out", out / "gz1.html", "--figures", out / "gz1-figures"]
+    tuningfork("explain", "gz1", "--galaxies", store, *ids, *files)
+    files = ["--out", out / "efigi.html", "--figures", out / "efigi-figures"]
+    tuningfork("explain", "efigi", "--galaxies", second, "--ids", barred(second), "--target", "Bar_Length", *files)
+    tuningfork("similar", features, *asked, "--k", 7, "--figure", out / "similar.png")
+    tuningfork("anomalies", features, "--out", out / "odd.parquet", "--figure", out / "odd.png")
+    files = ["--out", out / "next.csv", "--figure", out / "next.png"]
+    tuningfork("label-next", features, "--votes", votes, "--count", 24, *files)
+    hundred(known, out / "hundred.csv")
+    tuningfork("fit-few", features, "--labels", out / "hundred.csv", "--out", out / "few.parquet")
+    tuningfork("evaluate", out / "few.parquet", "--truth", store / "catalog.parquet", "--out", out / "few.html")
+    tuningfork("measure", few, "--out", out / "shapes.parquet")
+    shapes(out / "shapes.parquet", truth(few) if choice.data is None else known, out / "shapes.png")
+    colours = ["--catalog", votes, "--colour", "class", "--image", out / "atlas.jpg", "--figure", out / "atlas.png"]
+    tuningfork("atlas", features, *colours, "--out", out / "atlas.html")
+    index(out)
+    print(f"\nall in {time.perf_counter() - began:.0f} s: {out / 'index.html'}")
+
+
+if __name__ == "__main__":
+    main()
