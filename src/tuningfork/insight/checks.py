@@ -219,12 +219,16 @@ def _curves(net: GalaxyNet, found: Attribution, maps: Sequence[Floats], shares: 
     ties = np.random.default_rng(0).permutation(side**2)
     curves = np.empty((len(maps), 2, len(shares)))
     curves[:, 0, 0], curves[:, 0, -1], curves[:, 1, 0], curves[:, 1, -1] = whole, without, smooth, whole
+    pictures, numbers = [], []
     for number, values in enumerate(maps if len(shares) > 2 else ()):
         place = np.empty(side**2, np.int64)
         place[np.lexsort((ties, -values.ravel()))] = np.arange(side**2)
         first = [(place < round(share * side**2)).reshape(side, side) for share in shares[1:-1]]
-        pictures = [np.where(one, empty, pixels) for one in first] + [np.where(one, pixels, blurred) for one in first]
-        curves[number, :, 1:-1] = _answers(net, found, np.stack(pictures)).reshape(2, -1)
+        pictures += [np.where(one, empty, pixels) for one in first] + [np.where(one, pixels, blurred) for one in first]
+        numbers.append(number)
+        if len(pictures) >= 2 * BATCH or number == len(maps) - 1:  # the network is quicker with many at once
+            curves[numbers, :, 1:-1] = _answers(net, found, np.stack(pictures)).reshape(len(numbers), 2, -1)
+            pictures, numbers = [], []
     return curves
 
 
