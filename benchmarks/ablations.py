@@ -68,6 +68,27 @@ def main() -> None:
         rows.append(_row(name, union, recipes.replace(base, {**short, **changes}), without, parts, views, choice.out))
         print(json.dumps(rows[-1]), flush=True)
         disk.write_json(choice.out / "ablations.json", rows)
+    print(table(rows))
+
+
+COLUMNS = (
+    ("gz1", "accuracy"), ("gz1", "balanced_accuracy"), ("gz1", "log_loss"),
+    ("efigi", "T rms"), ("efigi", "T spearman"), ("efigi", "bar auc"),
+)  # fmt: skip
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The figures as a table of Markdown, each with half the width of its 95% interval."""
+
+    def cell(row: dict[str, Any], model: str, key: str) -> str:
+        if model not in row:
+            return ""
+        one = row[model][key]
+        return f"{one['value']:.3f} \u00b1 {(one['high'] - one['low']) / 2:.3f}"
+
+    head = ["variant", *(f"{model}: {key.replace('_', ' ')}" for model, key in COLUMNS)]
+    lines = [head, ["---"] * len(head), *([row["variant"], *(cell(row, *one) for one in COLUMNS)] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _row(
