@@ -9,7 +9,7 @@ import pytest
 from tuningfork.errors import BadWeights
 from tuningfork.evaluate.strangeness import Strangeness, fit_strangeness
 from tuningfork.galaxy.tree import Tree
-from tuningfork.model.calibration import check_calibration, check_rates
+from tuningfork.model.calibration import check_calibration, check_costs, check_rates
 from tuningfork.model.card import Card, load_golden
 from tuningfork.model.encoder import (
     STRANGENESS,
@@ -105,6 +105,17 @@ def test_rates_are_of_all_classes_and_one_in_sum(head, told):
     check_rates({}, head, ("a", "b"))
     with pytest.raises(BadWeights, match="'rates'"):
         check_rates(told, head, ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("head", "told"),
+    [("sigmoid", {"a": 2.0}), ("classes", {"c": 2.0}), ("classes", {"a": 0.0}), ("classes", {"a": "2"})],
+)
+def test_costs_are_numbers_above_zero_of_some_classes(head, told):
+    check_costs({"a": 12.0}, "classes", ("a", "b"))
+    check_costs({}, head, ("a", "b"))
+    with pytest.raises(BadWeights, match="'costs'"):
+        check_costs(told, head, ("a", "b"))
 
 
 def test_rates_are_for_words_so_the_golden_pair_stays(save_model):

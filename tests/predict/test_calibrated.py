@@ -21,6 +21,7 @@ from tuningfork.predict.answers import Galaxy, Head, certain
 from tuningfork.predict.classify import classify
 from tuningfork.predict.engine import open_engines
 from tuningfork.predict.inwords import line, tell, unusual
+from tuningfork.predict.predict import predict
 
 from .sketches import CLASSES, HEADS, SIDE, make_set, picture
 
@@ -188,6 +189,24 @@ def test_a_lens_is_told_of_by_how_rare_lenses_are_and_the_answer_stays() -> None
     assert tell(head, {"lens": 0.8, "not_lens": 0.2}) == "not lens 1.00"
     assert tell(head, {"lens": 0.9999, "not_lens": 0.0001}).startswith("lens .91")
     assert tell(dataclasses.replace(head, rates={}), said).startswith("lens .95 (not lens .05); 90% set")
+
+
+def test_a_class_that_is_dear_to_miss_is_told_first() -> None:
+    head = Head("gz1", "classes", ("elliptical", "merger"), costs={"merger": 12.0})
+    assert tell(head, {"elliptical": 0.9, "merger": 0.1}) == "perhaps merger .10 (elliptical .90)"
+    assert tell(head, {"elliptical": 0.9, "merger": 0.1}, short=True) == "perhaps merger .10"
+    assert tell(head, {"elliptical": 0.95, "merger": 0.05}).startswith("elliptical .95")
+    assert tell(head, {"elliptical": 0.2, "merger": 0.8}).startswith("merger .80")
+    assert tell(dataclasses.replace(head, costs={}), {"elliptical": 0.9, "merger": 0.1}).startswith("elliptical .90")
+
+
+def test_the_cards_costs_choose_the_class_in_the_table(models, sky: Path, tmp_path: Path) -> None:
+    ship({name: models[1] / name for name in HEADS}, tmp_path / "dear", tell={"gz1": {"costs": {CLASSES[0]: 1e6}}})
+    predict(sky, tmp_path / "dear" / "gz1", tmp_path / "v.parquet")
+    found = classify(sky, tmp_path / "dear" / "gz1", out=tmp_path / "c.parquet")
+    done = [one for one in read_table(tmp_path / "v.parquet").column("class").to_pylist() if one is not None]
+    assert found.galaxies and {*done} == {CLASSES[0]}
+    assert {*read_table(tmp_path / "c.parquet").column("class").to_pylist()} - {None} == {CLASSES[0]}
 
 
 def test_the_cards_rates_reach_the_words_and_leave_the_table(models, sky: Path, tmp_path: Path) -> None:

@@ -56,8 +56,8 @@ def judge_classes(
     """
     truth, p = joined.classes, joined.predicted
     n, k = len(truth), len(joined.names)
-    guess = _guess(p)
-    found = estimate(class_statistic(truth, p), n, resamples=resamples, seed=seed, progress=progress)
+    guess = joined.given
+    found = estimate(class_statistic(truth, p, guess), n, resamples=resamples, seed=seed, progress=progress)
     matrix = confusion(truth, guess, k, np.ones((1, n)))[0].astype(int)
     baseline = majority_baseline(truth, k)
     commonest = joined.names[int(baseline.pop("class"))] if n else ""
@@ -252,7 +252,7 @@ def class_walls(joined: Joined) -> list[tuple[str, str, Ints, list[tuple[str, ..
     p, truth = joined.predicted, joined.classes
     n = len(truth)
     own = p[np.arange(n), truth]
-    guess = _guess(p)
+    guess = joined.given
     entropy = -(p * np.log(np.maximum(p, 1e-30))).sum(1)
     walls = (
         (

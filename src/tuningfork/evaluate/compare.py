@@ -58,12 +58,13 @@ class Comparison:
 
 @dataclass(frozen=True, eq=False)
 class _Rivals:
-    """The galaxies judged in all votes: their classes (N,), and per name the probabilities (N, K)."""
+    """The galaxies judged in all votes: their classes (N,), and per name probabilities (N, K) and class given (N,)."""
 
     ids: tuple[str, ...]
     classes: tuple[str, ...]
     truth: Ints
     predicted: dict[str, Floats]
+    given: dict[str, Ints]
     joined: dict[str, Joined]
     choice: LabelChoice
 
@@ -127,20 +128,21 @@ def _rivals(
         counts = ", ".join(f"{name}: {len(one.ids):,}" for name, one in joined.items())
         raise LabelError(f"no galaxy is judged in all of these votes ({counts}): predict the same part of one split")
     classes = tuple(dict.fromkeys(name for one in joined.values() for name in one.names))
-    predicted, truth = {}, np.zeros(len(common), np.int64)
+    predicted, given, truth = {}, {}, np.zeros(len(common), np.int64)
     for name, one in joined.items():
         row = {identifier: number for number, identifier in enumerate(one.ids)}
         rows = [row[identifier] for identifier in common]
         values = np.zeros((len(common), len(classes)))
         values[:, [classes.index(its) for its in one.names]] = one.predicted[rows]
         predicted[name] = values
+        given[name] = np.array([classes.index(one.names[c]) for c in one.given[rows]], dtype=np.int64)
         truth = np.array([classes.index(one.names[c]) for c in one.classes[rows]], dtype=np.int64)
-    return _Rivals(tuple(common), classes, truth, predicted, joined, choice)
+    return _Rivals(tuple(common), classes, truth, predicted, given, joined, choice)
 
 
 def _paired(rivals: _Rivals) -> Statistic:
     """All measures of all votes, and their differences from the first, as one function of weights."""
-    each = {name: class_statistic(rivals.truth, p) for name, p in rivals.predicted.items()}
+    each = {name: class_statistic(rivals.truth, p, rivals.given[name]) for name, p in rivals.predicted.items()}
 
     def statistic(weights: Floats) -> dict[str, Floats]:
         found: dict[str, Floats] = {}
@@ -162,7 +164,7 @@ def _judge(rivals: _Rivals, resamples: int, seed: int, progress: Progress | None
     commonest = rivals.classes[int(baseline.pop("class"))]
     numbers: dict[str, Any] = {"galaxies": n, "classes": list(rivals.classes), "votes": {}}
     numbers["baseline"] = {"class": commonest} | {key: baseline[key] for key in _MEASURES}
-    for number, (name, p) in enumerate(rivals.predicted.items()):
+    for number, (name, given) in enumerate(rivals.given.items()):
         difference = {key: found[f"difference of {key}/{name}"] for key in _MEASURES} if number else {}
         per_class = {key: found[f"{key}/{name}"] for key in _PER_CLASS}
         numbers["votes"][name] = {
@@ -172,7 +174,7 @@ def _judge(rivals: _Rivals, resamples: int, seed: int, progress: Progress | None
                 one: {key: values[c] if isinstance(values, list) else values for key, values in per_class.items()}
                 for c, one in enumerate(rivals.classes)
             },
-            "confusion": confusion(rivals.truth, p.argmax(1), k, np.ones((1, n)))[0].astype(int).tolist(),
+            "confusion": confusion(rivals.truth, given, k, np.ones((1, n)))[0].astype(int).tolist(),
             "account": asdict(rivals.joined[name].account),
         }
     return numbers

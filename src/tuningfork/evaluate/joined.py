@@ -55,6 +55,7 @@ class Joined:
     each, scaled like them, NaN where undefined; None of all else, and where the truth lacks any of their columns.
     ``intervals`` are the lower and upper ends that the votes give attributes, in the same way, NaN of those without;
     None where they give none. ``level`` is the share of galaxies that these are meant for, 0 where it is not told.
+    ``costs`` (K,) of missing each class, as the votes have them, choose the class that is judged (:attr:`given`).
     """
 
     ids: tuple[str, ...]
@@ -68,6 +69,7 @@ class Joined:
     bounds: tuple[Floats, Floats] | None = None
     intervals: tuple[Floats, Floats] | None = None
     level: float = 0.0
+    costs: Floats | None = None
 
     @property
     def attributes(self) -> bool:
@@ -78,6 +80,12 @@ class Joined:
     def classes(self) -> Ints:
         """The index in ``names`` of each galaxy's true class, shape (N,)."""
         return self.truth.argmax(1) if len(self.truth) else np.zeros(0, np.int64)
+
+    @property
+    def given(self) -> Ints:
+        """The index in ``names`` of the class that each galaxy is given, (N,): argmax of cost times probability."""
+        weighed = self.predicted if self.costs is None else self.predicted * self.costs
+        return weighed.argmax(1) if len(weighed) else np.zeros(0, np.int64)
 
 
 def default_choice(votes: Votes, truth: Catalog, changes: Mapping[str, Any] | None = None) -> LabelChoice:
@@ -183,8 +191,15 @@ def join(
     bounds = _bounds(truth.rows(partners[known]), judged.tree)
     ends = _intervals(votes, np.flatnonzero(done)[rows[known]], judged.tree)
     return Joined(
-        kept, votes.head, names, predicted, values, judged, account, notes, bounds, ends, _level(votes)
+        kept, votes.head, names, predicted, values, judged, account, notes, bounds, ends, _level(votes),
+        _costs(votes, names),
     )  # fmt: skip
+
+
+def _costs(votes: Votes, names: tuple[str, ...]) -> Floats | None:
+    """What missing each class costs by the votes, (K,), 1 for merged classes; None where all cost the same."""
+    told = dict(zip(votes.names, votes.layout.costs, strict=False))
+    return np.array([told.get(name, 1.0) for name in names]) if told else None
 
 
 def _bounds(truth: Catalog, tree: Tree | None) -> tuple[Floats, Floats] | None:

@@ -74,12 +74,14 @@ class Layout:
     (``names`` are ``tree.columns``; a foreign table of fractions may have no tree), or "sigmoid", K numbers in [0, 1]
     that need not sum to 1: of a tree of attributes one column ``<attribute>`` each, on the tree's own scale
     (``low + x (high - low)``); without a tree ``p_<class>``, and with a tree of votes ``<answer>_fraction``.
+    ``costs`` (K,) are what it costs to miss each class (:meth:`chosen`); none: all the same.
     Raises :class:`BadVotes` for names that cannot be columns, or that are not the tree's.
     """
 
     head: str
     names: tuple[str, ...]
     tree: Tree | None = None
+    costs: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.head not in HEADS:
@@ -94,6 +96,9 @@ class Layout:
             raise BadVotes("a dirichlet head needs the tree of questions that its concentrations belong to")
         if self.head == "classes" and self.tree is not None:
             raise BadVotes("a class head has no tree")
+        fitting = self.head == "classes" and len(self.costs) == len(self.names)
+        if self.costs and not (fitting and all(0 < one < np.inf for one in self.costs)):
+            raise BadVotes(f"costs are of classes, a number above 0 each, not {list(self.costs)} of {self.names}")
         _ = self.fields
 
     @cached_property
@@ -103,6 +108,15 @@ class Layout:
         if self.head == "sigmoid":
             shape = "p_{}" if self.tree is None else "{}" if self._attributes else shape
         return column_names(shape.format(name) for name in self.names)
+
+    def chosen(self, values: NDArray[Any]) -> NDArray[np.int64]:
+        """The class that each row of probabilities (N, K) is given: argmax of c_k p_k with the costs c.
+
+        The choice that costs least where a galaxy of class k that is called something else costs c_k, and one that is
+        called right nothing (Elkan 2001, IJCAI-01, eq. 1): with a rare class at a high cost fewer of it are missed.
+        """
+        weighed = values * np.array(self.costs) if self.costs else values
+        return np.asarray(weighed.argmax(axis=1), np.int64) if len(values) else np.zeros(0, np.int64)
 
     @property
     def _attributes(self) -> bool:
@@ -136,7 +150,9 @@ class Layout:
         """Every column that depends on the head, in order, each with a line that says what it is."""
         made: list[tuple[str, pa.DataType, str]] = []
         if self.head == "classes":
-            made.append(("class", pa.string(), "the class of largest probability"))
+            dear = ", ".join(f"{n} {c:g}" for n, c in zip(self.names, self.costs, strict=False) if c != 1)
+            times = f" times what missing it costs ({dear}; else 1)" if dear else ""
+            made.append(("class", pa.string(), f"the class of largest probability{times}"))
             made += [(f"p_{name}", pa.float32(), f"probability of class {name}") for name in self.names]
             made.append(("entropy", pa.float32(), "-sum p ln p of the probabilities, in nats"))
         elif self.head == "sigmoid":
@@ -201,7 +217,7 @@ class Layout:
         """The head's columns for galaxies that are done."""
         made: dict[str, NDArray[Any]] = {}
         if self.head == "classes":
-            made["class"] = np.array(self.names, object)[values.argmax(axis=1)]
+            made["class"] = np.array(self.names, object)[self.chosen(values)]
             made["entropy"] = entr(np.clip(values, 0, 1).astype(np.float64)).sum(axis=1).astype(np.float32)
         parts: dict[str, NDArray[Any]] = {}
         if self.head == "dirichlet":

@@ -39,9 +39,9 @@ ROW_GROUP = 16384  # rows held in memory before they are written
 class VotesWriter:
     """Write predictions as they come, in constant memory, to one Parquet file that is whole or absent.
 
-    ``head``, ``names`` and ``tree`` are those of :class:`Layout`; ``metadata`` (a JSON object: the model's name and
-    digest, the input's digest, ...) goes into the file beside the version and the tree itself. If it has ``n_in``,
-    closing checks that as many rows came. ``further`` are columns after those of the layout, such as
+    ``head``, ``names``, ``tree`` and ``costs`` are those of :class:`Layout`; ``metadata`` (a JSON object: the model's
+    name and digest, the input's digest, ...) goes into the file beside the version and the tree itself. If it has
+    ``n_in``, closing checks that as many rows came. ``further`` are columns after those of the layout, such as
     :func:`~.votelayout.interval_fields`. Use it as a context manager: an error inside leaves no file behind.
     """
 
@@ -53,10 +53,13 @@ class VotesWriter:
         tree: Tree | None,
         metadata: Mapping[str, Any],
         further: Sequence[pa.Field] = (),
+        costs: Sequence[float] = (),
     ) -> None:
         self.path = Path(path)
-        self.layout = Layout(head, tuple(names), tree)
-        ours = {"format": FORMAT, "head": head, "names": list(names), "tree": tree.name if tree else ""}
+        self.layout = Layout(head, tuple(names), tree, tuple(costs))
+        ours: dict[str, Any] = {"format": FORMAT, "head": head, "names": list(names), "tree": tree.name if tree else ""}
+        if costs:
+            ours |= {"costs": list(costs)}
         if tree:
             ours |= {"tree_digest": tree.digest, "tree_toml": tree.to_toml()}
         changed = [key for key in ours if key in metadata and metadata[key] != ours[key]]
@@ -300,7 +303,7 @@ def _layout_of(kept: dict[str, Any], where: str) -> Layout:
         raise BadVotes(f"{where} says that its format is {kept['format']!r}; this version reads {FORMAT!r}")
     try:
         tree = Tree.from_toml(kept["tree_toml"], where) if kept.get("tree_toml") else None
-        layout = Layout(kept["head"], tuple(kept["names"]), tree)
+        layout = Layout(kept["head"], tuple(kept["names"]), tree, tuple(kept.get("costs", ())))
     except (KeyError, TypeError, TreeError) as error:
         raise BadVotes(f"the metadata of {where} is damaged: {type(error).__name__}: {error}") from error
     if tree is not None and kept.get("tree_digest", tree.digest) != tree.digest:

@@ -64,6 +64,14 @@ def check_rates(rates: Mapping[str, Any], head: str, names: tuple[str, ...]) -> 
         )
 
 
+def check_costs(costs: Mapping[str, Any], head: str, names: tuple[str, ...]) -> None:
+    """Raise :class:`BadWeights` unless ``costs`` are numbers above 0 of some of these classes; empty is none."""
+    if costs and not (head == "classes" and {*costs} <= {*names} and all(map(_is_number, costs.values()))):
+        raise bad("costs", f"must be such as {{'merger': 12.0}}, of classes among {list(names)}, not {short(costs)}")
+    if any(one <= 0 for one in costs.values()):
+        raise bad("costs", f"must be above 0, not {short(costs)}")
+
+
 def _odd(kind: str, told: object) -> BadWeights:
     column = "{'T': {'edges': [0.5], 'half_widths': [1.2, 1.1], 'galaxies': 380}}"
     wanted = {

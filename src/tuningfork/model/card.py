@@ -19,7 +19,7 @@ from safetensors.numpy import save as safetensors_bytes
 from .. import disk
 from ..errors import BadWeights, TreeError
 from ..galaxy.tree import TREES, Tree
-from .calibration import check_calibration, check_rates
+from .calibration import check_calibration, check_costs, check_rates
 from .entries import as_json, bad, entries, load_card, short
 
 HEADS = ("classes", "dirichlet", "fractions", "sigmoid")
@@ -74,6 +74,7 @@ class Card:
     fails: tuple[str, ...] = ()  # where it is wrong or of no use, in sentences
     calibration: dict[str, Any] = field(default_factory=dict)  # of its answers: see :mod:`~.calibration`
     rates: dict[str, Any] = field(default_factory=dict)  # of classes, for words: see :mod:`~.calibration`
+    costs: dict[str, Any] = field(default_factory=dict)  # of missing classes, where not 1: "class" is argmax cost p
     encoder: str = (
         ""  # folder beside the model's that holds all but the last layer; "" where weights.safetensors has all
     )
@@ -157,6 +158,7 @@ class Card:
         tree = self._check_tree()
         check_calibration(self.calibration, self.head, self.names, tree)
         check_rates(self.rates, self.head, self.names)
+        check_costs(self.costs, self.head, self.names)
         return tree
 
     def _check_tree(self) -> Tree | None:
@@ -198,7 +200,7 @@ class Card:
 
 
 # keys that cards may lack, as older ones do
-_LATER = ("measured", "fails", "calibration", "rates", "encoder", "encoder_digest")
+_LATER = ("measured", "fails", "calibration", "rates", "costs", "encoder", "encoder_digest")
 _MEANING = (
     *("bands", "display", "head", "link", "names", "tree", "tree_digest", "backbone"),
     *("mean", "std", "temperature", "digest"),

@@ -20,7 +20,19 @@ from .export import export_onnx
 from .net import GalaxyNet
 
 # what ship may change
-TOLD = ("version", "licence", "citation", "notes", "measured", "fails", "training", "metrics", "calibration", "rates")
+TOLD = (
+    "version",
+    "licence",
+    "citation",
+    "notes",
+    "measured",
+    "fails",
+    "training",
+    "metrics",
+    "calibration",
+    "rates",
+    "costs",
+)
 
 
 def share_encoder(

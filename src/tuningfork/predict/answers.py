@@ -29,6 +29,7 @@ class Head:
     tree: Tree | None = None
     calibration: Mapping[str, Any] = field(default_factory=dict)  # as the card has it
     rates: Mapping[str, Any] = field(default_factory=dict)  # as the card has them
+    costs: Mapping[str, float] = field(default_factory=dict)  # as the card has them
 
     @property
     def is_attributes(self) -> bool:
@@ -43,7 +44,12 @@ class Head:
     @cached_property
     def layout(self) -> Layout:
         """The columns that these answers have in a table."""
-        return Layout(self.kind, self.names, self.tree)
+        costs = tuple(float(self.costs.get(name, 1.0)) for name in self.names) if self.costs else ()
+        return Layout(self.kind, self.names, self.tree, costs)
+
+    def chosen(self, said: Mapping[str, float]) -> str:
+        """The class that a galaxy is given: see :meth:`~tuningfork.galaxy.votelayout.Layout.chosen`."""
+        return self.names[int(self.layout.chosen(np.array([[said[name] for name in self.names]]))[0])]
 
     @property
     def level(self) -> float:

@@ -103,7 +103,7 @@ def open_eyes(
 
 
 def _head(name: str, card: Card) -> Head:
-    return Head(name, card.head, card.names, card.load_tree(), card.calibration, card.rates)
+    return Head(name, card.head, card.names, card.load_tree(), card.calibration, card.rates, card.costs)
 
 
 def _strangeness(folder: Path) -> Strangeness | None:

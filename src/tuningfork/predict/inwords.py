@@ -117,7 +117,11 @@ def tell(head: Head, said: Mapping[str, float], short: bool = False) -> str:
             words += [f"{name} {share(value)}" for name, value in strongest(head, said)[: 1 if short else None]]
         return ", ".join(words) or "no attribute stands out"
     order = ranked(head.weighed(said))
+    perhaps = bool(head.costs) and (given := head.chosen(said)) != order[0][0]
+    if perhaps:  # the class given stands first, though another is likelier
+        order.sort(key=lambda one: one[0] != given)
     best, *others = [f"{plain(name)} {share(value)}" for name, value in order]
+    best = f"perhaps {best}" if perhaps else best
     likely = [text for text, (_, value) in zip(others, order[1:], strict=True) if value >= MENTIONED][:3]
     chosen = [] if head.rates else [plain(name) for name in head.likely(said)]  # sets are of the training's shares
     if short:

@@ -120,13 +120,20 @@ def predict(
     notes = _check_bands(source, models)
     tree = card.load_tree()
     account = Account(len(wanted), progress)
-    head = Head(card.name, card.head, card.names, tree, card.calibration if len(models) == 1 else {})
+    own = {"calibration": card.calibration} if len(models) == 1 else {}  # an ensemble has none
+    head = Head(card.name, card.head, card.names, tree, **own, costs=card.costs)
     displays = list({one.display: None for one in models})
     margins = [margin(numbers, display.size) for display in displays]
     render = partial(render_chunk, displays=displays, margins=margins)
     with (
         VotesWriter(
-            out, card.head, card.names, tree, _provenance(models, source, views, part), head.interval_columns()
+            out,
+            card.head,
+            card.names,
+            tree,
+            _provenance(models, source, views, part),
+            head.interval_columns(),
+            head.layout.costs,
         ) as writer,
         ThreadPoolExecutor(cores) as pool,
         disk.stop_on_sigterm() as asked,

@@ -35,6 +35,7 @@ class Head:
     notes: str
     judges: tuple[str, str]  # the sample, and the part of it, on which it is judged
     rates: dict[str, Any] = field(default_factory=dict)  # of classes that are not as frequent as in the training
+    costs: dict[str, float] = field(default_factory=dict)  # of missing classes that are rare and looked for
 
 
 # RingFinder found 330 candidates among 640,000 early-type galaxies of the CFHTLS and kept a quarter of the lenses
@@ -52,6 +53,7 @@ HEADS = {
         f"Lintott et al. 2008, 2011; {EFFICIENTNET}",
         "Elliptical, spiral by direction, edge-on, merger: what most volunteers said of an SDSS picture.",
         ("gz1", PARTS[2]),
+        costs={"merger": 12.0},  # the best balanced accuracy on validation galaxies (benchmarks/prior.py)
     ),
     "efigi": Head(
         "EFIGI",
@@ -128,7 +130,7 @@ def told_of(
             training["recipe"] = {**training["recipe"], "model": model | {"pretrained": _name(model["pretrained"])}}
         told[name] = {
             "licence": LICENCE, "citation": head.citation, "notes": head.notes, "training": training,
-            "rates": head.rates,
+            "rates": head.rates, "costs": head.costs,
         }  # fmt: skip
     return told
 
