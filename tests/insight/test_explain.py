@@ -16,6 +16,7 @@ from tuningfork.galaxy.cutout import Record
 from tuningfork.galaxy.display import to_picture
 from tuningfork.galaxy.store import StoreWriter
 from tuningfork.insight.checks import Deletion, Randomisation
+from tuningfork.insight.exemplars import in_order
 from tuningfork.insight.explain import PARTS, explain
 from tuningfork.insight.explaincase import MOST_FILES, choose, open_case, open_sources, usual_layers
 from tuningfork.insight.explaingalaxy import OF_GALAXY
@@ -249,3 +250,12 @@ def test_a_shipped_model_explains_real_galaxies(real_data: Path, tmp_path: Path)
     (one,) = told["attribution"].values()
     assert abs(one["maps"]["integrated_gradients"]["sum off by"]) <= 0.01
     assert (tmp_path / "page.html").stat().st_size > 50_000
+
+
+def test_of_galaxies_that_tie_the_one_excited_over_more_of_the_picture_comes_first() -> None:
+    largest = np.array([[6.0, 0.0], [6.0, 1.0], [5.0, 0.0], [6.0, 0.0]])
+    mean = np.array([[1.0, 0.0], [3.0, 0.5], [4.0, -1.0], [1.0, 0.0]])
+    best, worst = in_order(largest, mean, 4)
+    assert best.tolist() == [[1, 0, 3, 2], [1, 0, 3, 2]]  # those that are alike in both stay in their order
+    assert worst.tolist() == [[2, 0, 3, 1], [2, 0, 3, 1]]
+    assert in_order(largest, mean, 2)[0].tolist() == [[1, 0], [1, 0]]

@@ -56,9 +56,8 @@ class Dream:
                 show(axes, picture, self.bands)
                 top = int(answers.argmax())
                 lines = [f"{what}: {self.names[top]} {answers[top]:.3g}"]
-                lines += [
-                    f"{objective}: {value:.3g}" for objective, value in zip(self.objectives, values, strict=True)
-                ][:4]
+                for one, value in [*zip(self.objectives, values, strict=True)][:4]:
+                    lines.append(f"{one}{' before the head' if one.answer else ''}: {value:.3g}")
                 axes.set_title("\n".join(lines), fontsize=8)
         return figure
 

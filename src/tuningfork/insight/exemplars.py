@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .. import recipe
 from ..baseline.pixels import render_rows, settled
 from ..errors import BadCatalog, RecipeError
-from ..evaluate.bootstrap import Floats
+from ..evaluate.bootstrap import Floats, Ints
 from ..evaluate.plots import STYLE
 from ..galaxy.display import Display
 from ..galaxy.records import Source
@@ -102,7 +102,7 @@ def exemplars(
 
     Args:
         layer: a name or number, see :func:`~.layers.layers_of`. A unit's excitement by a galaxy is its largest output
-            anywhere in the picture; of galaxies that tie, the first counts.
+            anywhere in the picture; of galaxies that tie, see :func:`in_order`, the first counts.
         units: which; None: all.
 
     Galaxies are held a batch at a time. Raises :class:`RecipeError` for a layer or unit that does not exist,
@@ -116,12 +116,13 @@ def exemplars(
         raise RecipeError(f"{shown} galaxies of {len(chosen)} units were asked for: one or more of each")
     wanted = list(source.ids if ids is None else ids)
     display = settled(source, recipe.from_mapping(Display, card.display), wanted)
-    values, places, kept = [], [], list[str]()
+    values, means, places, kept = [], [], [], list[str]()
     for start in range(0, len(wanted), BATCH):
         rows = render_rows(source, wanted[start : start + BATCH], display, threads=threads)
         if rows.ids:
-            largest, where = excited(found, outputs(net, [found], rows.pixels)[found.name][:, :, chosen])
+            largest, mean, where = excited(found, outputs(net, [found], rows.pixels)[found.name][:, :, chosen])
             values.append(largest)
+            means.append(mean)
             places.append(where)
             kept += rows.ids
         if progress is not None:
@@ -129,8 +130,7 @@ def exemplars(
     if not kept:
         raise BadCatalog(f"none of {len(wanted)} galaxies of '{source.path}' can be used")
     excitement, where = np.concatenate(values), np.concatenate(places)  # (N, U), (N, U, 2)
-    best = np.argsort(-excitement, axis=0, kind="stable")[:shown].T  # (U, n)
-    worst = np.argsort(excitement, axis=0, kind="stable")[:shown].T
+    best, worst = in_order(excitement, np.concatenate(means), shown)  # (U, n) each
     again = [kept[index] for index in np.unique([best, worst])]
     pictures = render_rows(source, again, display, threads=threads)
     column = np.arange(len(chosen))[:, None]
@@ -143,12 +143,25 @@ def exemplars(
     )  # fmt: skip
 
 
-def excited(layer: Layer, values: NDArray[np.float32]) -> tuple[Floats, Floats]:
-    """The largest output (N, U) of each unit in outputs (N, views, U, ...), and its column and row (N, U, 2)."""
+def in_order(largest: Floats, mean: Floats, shown: int) -> tuple[Ints, Ints]:
+    """Rows (U, n) of the galaxies that excite each unit most, and least, of excitements (N, U).
+
+    Units whose output is cut off, as by ReLU6, are excited equally by many galaxies: of these the one comes first whose
+    ``mean`` over the whole picture is larger (for the least, smaller), then the one that stands first.
+    """
+    best = np.lexsort((-mean, -largest), axis=0)[:shown].T
+    return best, np.lexsort((mean, largest), axis=0)[:shown].T
+
+
+def excited(layer: Layer, values: NDArray[np.float32]) -> tuple[Floats, Floats, Floats]:
+    """The largest and the mean output (N, U) of each unit in outputs (N, views, U, ...), and where the largest is.
+
+    That is the column and row (N, U, 2), NaN for a layer without places.
+    """
     by_unit = np.moveaxis(values, 1, 2)  # (N, U, views, ...)
     flat = by_unit.reshape(*by_unit.shape[:2], -1)
     where = np.full((*flat.shape[:2], 2), np.nan)
     if layer.spatial:
         down, right = np.divmod(flat.argmax(axis=2), layer.side)
         where = np.stack([right, down], axis=2).astype(np.float64)
-    return flat.max(axis=2).astype(np.float64), where
+    return flat.max(axis=2).astype(np.float64), flat.mean(axis=2, dtype=np.float64), where

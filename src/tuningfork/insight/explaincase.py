@@ -120,22 +120,20 @@ class Case:
         return found[-1]
 
     @cached_property
-    def excitement(self) -> dict[str, tuple[Floats, Floats]]:
+    def excitement(self) -> dict[str, tuple[Floats, Floats, Floats]]:
         """By layer, those chosen and the last with places, how much each galaxy compared with excites each unit (N, U).
 
-        And where (N, U, 2), as :func:`~.exemplars.excited` has it; one look at each galaxy for all layers.
+        At most, on average, and where (N, U, 2), as :func:`~.exemplars.excited`; one look at each galaxy for all.
         """
         layers = {one.name: one for one in self.layers}
         layers |= {one.name: one for one in [self.places()]}
-        kept: dict[str, list[tuple[Floats, Floats]]] = {name: [] for name in layers}
+        kept: dict[str, list[tuple[Floats, Floats, Floats]]] = {name: [] for name in layers}
         for start in range(0, len(self.pixels), BATCH):
             found = outputs(self.net, list(layers.values()), self.pixels[start : start + BATCH])
             for name, values in found.items():
                 kept[name].append(excited(layers[name], values))
-        return {
-            name: (np.concatenate([a for a, _ in some]), np.concatenate([b for _, b in some]))
-            for name, some in kept.items()
-        }
+        joined = {name: [np.concatenate(part) for part in zip(*some, strict=True)] for name, some in kept.items()}
+        return {name: (largest, mean, where) for name, (largest, mean, where) in joined.items()}
 
     @cached_property
     def compared_answers(self) -> NDArray[np.float32]:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from ..evaluate.bootstrap import Floats
 from ..evaluate.plots import STYLE, line_style
 from ..predict.inwords import plain
-from .exemplars import Exemplars
+from .exemplars import Exemplars, in_order
 from .explaincase import Case, answers_to, read
 from .explainpage import WIDTH, Piece, Sketch, card_piece, heading
 from .filters import filters
@@ -29,10 +29,8 @@ MEAN_OF = 24  # galaxies over which curves are averaged
 
 def among(case: Case, layer: Layer, units: Sequence[int], shown: int) -> Exemplars:
     """The galaxies compared with that excite units of a layer most and least."""
-    values, places = case.excitement[layer.name]
-    chosen, where = values[:, units], places[:, units]
-    best = np.argsort(-chosen, axis=0, kind="stable")[:shown].T  # (U, n)
-    worst = np.argsort(chosen, axis=0, kind="stable")[:shown].T
+    chosen, mean, where = (one[:, units] for one in case.excitement[layer.name])
+    best, worst = in_order(chosen, mean, shown)  # (U, n) each
     column = np.arange(len(units))[:, None]
     most, least = (tuple(tuple(case.ids[k] for k in row) for row in rows) for rows in (best, worst))
     size = case.net.size / layer.side if layer.spatial else float("nan")
@@ -59,7 +57,7 @@ def units_of_answers(case: Case, layer: Layer, most: int) -> list[tuple[int, str
 
     Pearson's, over the galaxies compared with; units and answers that never change are left out.
     """
-    values, _ = case.excitement[layer.name]
+    values, *_ = case.excitement[layer.name]
     answers = case.compared_answers.astype(np.float64)
     standard = [
         np.where(one.std(0) > 1e-9, (one - one.mean(0)) / np.maximum(one.std(0), 1e-9), 0) for one in (values, answers)
@@ -85,8 +83,8 @@ def exemplary(case: Case) -> Piece:
     goes = "; ".join(f"unit {unit} with {plain(name)} ({how:.2f})" for unit, name, how in units)
     caption = (
         f"Units of {layer.name}, the last layer with places, each with the galaxies of {len(case.ids):,} that "
-        f"excite it most and least; the circle is where, the number the unit's output. Of galaxies that tie, the first "
-        "are shown. "
+        f"excite it most and least; the circle is where, the number the unit's output. Of galaxies that tie, those "
+        "come first that excite it more over the whole picture. "
         f"They are those that go best with an answer (correlation): {goes}."
     )
     blocks = (heading("What its units look for"), Sketch(found.figure(len(units)), caption))
