@@ -1,6 +1,7 @@
 """The atlas: each galaxy a cell of its own with its own picture, like beside like, the account, the page, refusals."""
 
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -129,7 +130,8 @@ def test_like_lies_beside_like_and_the_same_seed_gives_the_same_atlas(place: Pat
     assert np.mean([a == b for a, b in pairs]) > 0.7
 
 
-def test_umap_places_clusters_apart_and_repeats(place: Path) -> None:
+@pytest.mark.skipif("TUNINGFORK_NIGHTLY" not in os.environ, reason="umap compiles for 25 s; set TUNINGFORK_NIGHTLY=1")
+def test_umap_places_clusters_apart_and_repeats() -> None:
     pytest.importorskip("umap", exc_type=ImportError)
     rng = np.random.default_rng(0)
     x = (5 * np.eye(2, 4)[np.arange(40) % 2] + rng.normal(0, 0.3, (40, 4))).astype(np.float32)

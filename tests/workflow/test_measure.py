@@ -1,6 +1,6 @@
 """What the cards of the reference models say of them: figures of planted answers, and of small models on drawings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,9 +21,23 @@ from tuningfork.predict.classify import classify
 from tuningfork.simulate.truth import Galaxy, draw_population
 from tuningfork.workflow.measure import border, redshift
 from tuningfork.workflow.measure.ask import Asked, ask, changed, ids_of_part, open_heads, shown_images
-from tuningfork.workflow.measure.border import WIDTH, border_areas, border_features, borders, drawn_sky, grades
+from tuningfork.workflow.measure.border import (
+    WIDTH,
+    border_areas,
+    border_features,
+    borders,
+    drawn_sky,
+    false_alarms,
+    grades,
+)
 from tuningfork.workflow.measure.findings import Findings, mean
-from tuningfork.workflow.measure.headline import attribute_figures, challenge_figures, class_figures, headline
+from tuningfork.workflow.measure.headline import (
+    attribute_figures,
+    challenge_figures,
+    class_figures,
+    headline,
+    weigh_mergers,
+)
 from tuningfork.workflow.measure.noise import ceiling, confident, noise_figures
 from tuningfork.workflow.measure.redshift import distance, moved, receding
 from tuningfork.workflow.measure.shift import other_files, shifted, survey_figures
@@ -112,6 +126,23 @@ def test_classes_are_counted_as_they_say() -> None:
     # right 28 of 49 (all but 10 clockwise, 10 edge-on, 1 merger), each with 0.8
     error = rows["expected calibration error, five classes"]
     assert error["value"] == pytest.approx(0.8 - 28 / 49, abs=1e-4) and error["if_perfectly_calibrated"] < 0.1
+
+
+def test_mergers_counted_more_are_found_more_often_and_called_too_often() -> None:
+    """A galaxy is called a merger where the odds of merger against the likeliest other are above 1 in so many."""
+    generator = np.random.default_rng(7)
+    said = generator.dirichlet([2.0, 2.0, 2.0, 0.5], 2000)
+    mergers = np.array([generator.choice(4, p=one) for one in said]) == 3
+    np.testing.assert_array_equal(weigh_mergers(said, 1.0), said)
+    recall, wrong = [], []
+    for times in (0.0, 0.5, 1.0, 3.0, 12.0):
+        weighed = weigh_mergers(said, times)
+        np.testing.assert_array_equal(weighed[:, :3], said[:, :3])
+        called = weighed.argmax(1) == 3
+        assert (called == (said[:, 3] * times > said[:, :3].max(1))).all()
+        recall.append(called[mergers].mean())
+        wrong.append(called[~mergers].mean())
+    assert recall[0] == wrong[0] == 0 and (np.diff(recall) > 0).all() and (np.diff(wrong) > 0).all()
 
 
 def test_attributes_are_on_their_own_scales() -> None:
@@ -333,6 +364,44 @@ def test_simulated_borders_are_measured_without_the_heads(
     assert all(0 <= row["value"] <= 1 and row["galaxies"] <= 40 for row in findings.measured["lens"])
     (tmp_path / "index.csv").write_text("file,asw,grade,label\nimages/x.1_gri.jpg,A,2.7,g\nimages/y.jpg,B,,lens_sim\n")
     assert grades(tmp_path / "index.csv") == {"x.1_gri": 2.7}
+
+
+def test_false_alarms_are_counted_by_probability_and_in_words(
+    models: Path, union: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of planted answers: a p of 0.6 is above 0.5, and where a lens is 1 in 1,000 no word mentions it."""
+    rates = {"shares": {"lens": 0.001, "not_lens": 0.999}, "learnt": {"lens": 0.5, "not_lens": 0.5}}
+    head = Head("lens", "classes", ("lens", "not_lens"), rates=rates)
+    # weighed by 1 to 999: 0.6 becomes 0.0015, 0.96 0.023 (mentioned), 0.9999 0.91 (called a lens)
+    ordinary, lenses = [0.1, 0.1, 0.6, 0.96, np.nan], [0.3, 0.9999, 0.9999, 0.96]
+    seen: list[list[str]] = []
+
+    def asked(records: Iterable[Record], eyes: object) -> Asked:
+        seen.append([one.id for one in records])
+        p = np.array(lenses if seen[-1][0].startswith("sim") else ordinary)
+        return replace(planted("lens", "classes", np.stack([p, 1 - p], axis=1)), heads={"lens": head})
+
+    monkeypatch.setattr(border, "open_heads", lambda *_, **__: ("an eye",))
+    monkeypatch.setattr(border, "drawn_lenses", lambda n, seed: drawn_sky(n, seed, 48))
+    monkeypatch.setattr(border, "ask", asked)
+    findings = false_alarms(models, union, n=8)
+    is_lens = drawn_sky(8, border.SEED, 48)[1]
+    assert len(seen[0]) == is_lens.sum() > 0  # the lenses of the stamps alone
+    assert seen[1] == ids_of_part(union, "gz1")
+    told = {(row["what"], row["galaxies"]): row["value"] for row in findings.measured["lens"]}
+    for words, of_ordinary, of_lenses in (
+        ("with p above 0.5", 0.5, 0.75),
+        ("with p above 0.95", 0.25, 0.75),
+        ("whose words mention a lens", 0.25, 0.75),
+        ("whose words call it a lens", 0.0, 0.5),
+    ):
+        assert told[f"share of ordinary galaxies {words}", 4] == of_ordinary
+        assert told[f"share of lenses {words}", 4] == of_lenses
+    none = next(row for row in findings.measured["lens"] if "ordinary galaxies whose words call" in row["what"])
+    assert none["low"] == 0 and none["high"] > 0.3  # none of four is not never
+    assert "0.500 [" in findings.fails["lens"][0]
+    monkeypatch.setattr(border, "open_heads", lambda *_, **__: ())
+    assert false_alarms(models, union).measured == {}  # a set without the head "lens"
 
 
 def test_a_mean_of_nothing_is_no_figure() -> None:

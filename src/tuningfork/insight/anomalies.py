@@ -136,10 +136,11 @@ def anomalies(
     of yes by a logistic regression (1 or 0 where all answers are yes, or no) and d the distance to the nearest galaxy
     that they answered about,
 
-        interest = S + w (p - S),   w = exp(-d^2 / (2 h^2)),   h half the median distance of two galaxies.
+        interest = S + w t (1 - S) where t = 2 p - 1 is above 0,   S + w t S where it is below,
+        w = exp(-d^2 / (2 h^2)),   h half the median distance of two galaxies.
 
-    So what is like the liked rises, what is like the disliked falls, and what is like neither stays. (Astronomaly
-    multiplies S, which only ever lowers it.)
+    So what is like the liked rises towards 1, what is like the disliked falls towards 0, and what is like neither, or
+    like both, stays. (Astronomaly multiplies S, which only ever lowers it.)
 
     Raises :class:`RecipeError` for a method that is none, :class:`BadCatalog` for fewer than 50 galaxies or an id
     without features.
@@ -189,7 +190,8 @@ def _towards(oddness: Floats, x: Singles, seen: Ints, liked: Any, seed: int) -> 
     for row in seen:
         squared = np.minimum(squared, ((x - x[row]) ** 2).sum(axis=1))
     weight = np.exp(-squared / (2 * h**2))
-    return np.asarray(oddness + weight * (taste - oddness), np.float64)
+    taste = 2 * taste - 1
+    return np.asarray(oddness + weight * taste * np.where(taste > 0, 1 - oddness, oddness), np.float64)
 
 
 def read_answers(
