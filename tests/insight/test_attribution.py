@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ from tuningfork.baseline.pixels import render_rows, settled
 from tuningfork.errors import BandError, RecipeError
 from tuningfork.galaxy.display import Display
 from tuningfork.galaxy.tree import Tree
+from tuningfork.insight import checks
 from tuningfork.insight.attribution import COMPLETE, METHODS, around, attribute, maps_figure
-from tuningfork.insight.checks import deletion, randomisation, rank_correlation
+from tuningfork.insight.checks import Deletion, deletion, randomisation, rank_correlation
 from tuningfork.insight.layers import find_layer, layers_of, recorded, still
 from tuningfork.insight.targets import find_target
 from tuningfork.model import backbone, weights
@@ -294,6 +296,53 @@ def test_taking_the_cue_away_takes_the_answer(trained: tuple[GalaxyNet, Card]) -
     assert check.deletion < 0.35 < check.insertion and check.passed
     upside_down = deletion(trained[0], attribute(*trained, image, "plain", "occlusion"))
     assert upside_down.deletion < 0.5 and check.figure().axes  # hardly anything to delete
+
+
+def test_maps_that_tell_nothing_are_not_believed(nets: list[tuple[GalaxyNet, Card]]) -> None:
+    """Noise, plain brightness, the map of another picture, the map of another answer, beside the true map.
+
+    Noise beats all 20 displaced maps in 1 of 21 by chance: of 45, 2.1 +- 1.4, and 8 or more in 1 of 1,000. The others
+    are of pictures where the cue is elsewhere, or of the answer that the cue speaks against.
+    """
+    passed: dict[str, list[bool]] = {"true": [], "noise": [], "another picture": [], "another answer": []}
+    rng = np.random.default_rng(8)
+    for seed, (net, card) in enumerate(nets):
+        images = pictures(len(PLACES), np.random.default_rng(seed), places=PLACES)[0]
+        found = [attribute(net, card, image, "marked", "integrated_gradients") for image in images]
+        for number, one in enumerate(found):
+            maps = {
+                "true": [one.map],
+                "noise": rng.normal(size=(3, SIZE, SIZE)),
+                "another picture": [found[(number + 2) % len(found)].map],
+                "another answer": [-one.map],
+            }
+            for kind, some in maps.items():
+                passed[kind] += [deletion(net, replace(one, map=values), steps=4).passed for values in some]
+    shares = {kind: float(np.mean(one)) for kind, one in passed.items()}
+    assert shares["true"] == 1 and shares["another answer"] == 0, shares
+    assert sum(passed["noise"]) < 8 and shares["another picture"] < 0.2, shares
+
+
+def test_brightness_does_not_depend_on_what_was_learnt(
+    trained: tuple[GalaxyNet, Card], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A way of making maps that never asks the network gives one map for all weights, and is refused."""
+    image = pictures(1, np.random.default_rng(6))[0][0]
+    found = attribute(*trained, image, "marked", "smoothgrad", turns=False, quick=True)
+    bright = replace(found, map=image.astype(float).sum(axis=0))
+    monkeypatch.setattr(checks, "attribute", lambda *_, **__: bright)
+    check = randomisation(*trained, bright, stages=2)
+    assert check.correlation[-1] == pytest.approx(1) and not check.passed
+
+
+@pytest.mark.parametrize("n", [18, 19, 20, 40])
+def test_all_of_20_displaced_maps_must_be_beaten_and_all_but_one_of_40(n: int) -> None:
+    for missed in range(4):
+        others = np.zeros((1 + n, 2))
+        others[1 : 1 + missed, 1] = 1.0  # insertion less deletion is 1 there, 0.5 for the map, 0 for the rest
+        curves = np.zeros(2), np.full(2, 0.5)
+        check = Deletion(None, np.array([0.0, 1.0]), *curves, others)  # type: ignore[arg-type]
+        assert check.passed == ((1 + missed) / (1 + n) <= 0.05)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from .layers import layers_of, still
 from .targets import VALUE
 
 DEPENDS = 0.5  # rank correlation with the map of a random network, below which a map depends on what was learnt
-BEATEN = 0.95  # share of displaced maps that a map must beat
+CHANCE = 0.05  # of a map that tells nothing to pass, at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,8 +150,15 @@ class Deletion:
 
     @property
     def passed(self) -> bool:
-        """Whether the map tells more than where something might be: it beats 95% of displaced maps."""
-        return self.beats >= BEATEN
+        """Whether the map tells more than where something might be: by chance it would beat so many in 5% or less.
+
+        A map that tells nothing is one like the n displaced ones: it beats all but b of them with a chance of
+        (b + 1) / (n + 1) (Phipson & Smyth 2010, doi:10.2202/1544-6115.1585). Of 20 displaced maps all must be beaten
+        (19 would do in 2 of 21); with fewer than 19 no map passes. A map that only shows where the galaxy is passes as
+        well where the galaxy is in the middle: see :attr:`beats_brightness`.
+        """
+        n = len(self.others) - 1
+        return (1 + round(n * (1 - self.beats))) / (1 + n) <= CHANCE
 
     @property
     def beats_brightness(self) -> bool:
