@@ -199,7 +199,7 @@ def test_units_are_those_that_go_with_answers(place: Path) -> None:
     values = rng.normal(0, 1, (20, layer.units))
     values[:, [4, 9, 2]] = answers
     vars(case).update(
-        {"excitement": {layer.name: (values, np.zeros((20, layer.units, 2)))}, "compared_answers": answers}
+        {"excitement": {layer.name: (values, values, np.zeros((20, layer.units, 2)))}, "compared_answers": answers}
     )
     found = units_of_answers(case, layer, 3)
     assert [(unit, name) for unit, name, _ in found] == [(4, "flat"), (9, "round"), (2, "odd")]
