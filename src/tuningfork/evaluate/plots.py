@@ -82,6 +82,7 @@ def _picture(figure: Figure, alt: str) -> Picture:
 
 
 def line_style(index: int) -> dict[str, Any]:
+    """Colour and dashes of a figure's line number ``index``, for matplotlib: no two of the first 28 are alike."""
     return {"color": COLOURS[index % len(COLOURS)], "linestyle": STYLES[(index // len(COLOURS)) % len(STYLES)]}
 
 

@@ -115,26 +115,16 @@ def predict(
     source = open_source(source, bands=bands) if isinstance(source, (str, Path)) else source
     folders = [find_model(one) for one in ([model] if isinstance(model, (str, Path)) else model)]
     models = [_open(folder, engine, threads) for folder in folders]
-    card = _agreed([one.card for one in models])
+    tree = _agreed([one.card for one in models]).load_tree()
     wanted = wanted_ids(source, folders, ids, part)
     notes = _check_bands(source, models)
-    tree = card.load_tree()
     account = Account(len(wanted), progress)
-    own = {"calibration": card.calibration} if len(models) == 1 else {}  # an ensemble has none
-    head = Head(card.name, card.head, card.names, tree, **own, costs=card.costs)
+    head = _head([one.card for one in models], tree)
     displays = list({one.display: None for one in models})
     margins = [margin(numbers, display.size) for display in displays]
     render = partial(render_chunk, displays=displays, margins=margins)
     with (
-        VotesWriter(
-            out,
-            card.head,
-            card.names,
-            tree,
-            _provenance(models, source, views, part),
-            head.interval_columns(),
-            head.layout.costs,
-        ) as writer,
+        _writer(out, head, _provenance(models, source, views, part)) as writer,
         ThreadPoolExecutor(cores) as pool,
         disk.stop_on_sigterm() as asked,
     ):
@@ -144,6 +134,17 @@ def predict(
             if asked.is_set():
                 raise Stopped(f"'{out}' is not written, since it would not be whole; run the same command again")
     return account.close(str(out), models[0].engine.name, tuple(notes))
+
+
+def _writer(out: str | Path, head: Head, told: dict[str, Any]) -> VotesWriter:
+    return VotesWriter(out, head.kind, head.names, head.tree, told, head.interval_columns(), head.layout.costs)
+
+
+def _head(cards: Sequence[Card], tree: Tree | None) -> Head:
+    """What the answers mean: of an ensemble nothing is calibrated, and costs are those on which all agree."""
+    first = cards[0]
+    costs = first.costs if all(one.costs == first.costs for one in cards) else {}
+    return Head(first.name, first.head, first.names, tree, first.calibration if len(cards) == 1 else {}, costs=costs)
 
 
 class Account:
