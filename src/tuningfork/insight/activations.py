@@ -17,7 +17,7 @@ from ..evaluate.bootstrap import Ints
 from ..evaluate.plots import STYLE
 from ..model.card import Card
 from ..model.net import GalaxyNet
-from .attributionplots import bare, scale, short_id, show_galaxy
+from .attributionplots import bare, short_id, show_galaxy
 from .layers import BATCH, Layer, find_layer, outputs
 
 if TYPE_CHECKING:
@@ -72,10 +72,10 @@ class Activations:
                 grid[0, 0].set_title(f"{layer.name}\n{layer.units} units of {layer.side}x{layer.side}", fontsize=7.5)
                 for column, unit in enumerate(self.strongest(layer.name, row, shown), 1):
                     values = self.maps[layer.name][row, unit]
-                    low = min(float(values.min()), 0.0)
-                    image = grid[0, column].imshow(values, cmap="viridis", vmin=low, interpolation="nearest")
-                    grid[0, column].set_title(f"unit {unit}", fontsize=7.5, fontweight="normal")
-                    scale(figure, image, grid[0, column], False)
+                    low, high = min(float(values.min()), 0.0), float(values.max())
+                    grid[0, column].imshow(values, cmap="viridis", vmin=low, interpolation="nearest")
+                    words = f"unit {unit}\n{low:.3g} to {high:.3g}"  # a colour bar each takes a second to draw
+                    grid[0, column].set_title(words, fontsize=7.5, fontweight="normal")
                     if below:
                         _row_of(grid[1, column], below, int(unit))
         return figure

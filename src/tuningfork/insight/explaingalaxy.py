@@ -72,7 +72,7 @@ def attribution(case: Case, one: Seen) -> Piece:
         found, left = _maps(case, one, target)
         random = [_randomised(case, each) for each in found]
         removed = [
-            deletion(case.net, each, steps=case.effort.removals, displaced=case.effort.displaced, seed=case.seed)
+            deletion(case.quicker, each, steps=case.effort.removals, displaced=case.effort.displaced, seed=case.seed)
             for each in found
         ]
         caption = (
@@ -98,7 +98,8 @@ def _maps(case: Case, one: Seen, target: Target) -> tuple[list[Attribution], lis
     for method in case.methods:
         try:
             quick = method == "occlusion" and case.effort is EFFORTS["quick"]  # windows side by side
-            found.append(attribute(case.net, case.card, one.pixels, target, method, id=one.id, quick=quick))
+            net = case.net if method == "grad_cam" else case.quicker  # whose layers are all there
+            found.append(attribute(net, case.card, one.pixels, target, method, id=one.id, quick=quick))
         except RecipeError as error:
             if method != "grad_cam" or "methods" in case.asked:
                 raise
@@ -235,7 +236,7 @@ def dreamt(case: Case, one: Seen) -> Piece:
     """The galaxy changed until the network gives the answer still more strongly."""
     target, effort = case.targets_of(one)[0], case.effort
     found = dream(
-        case.net, one.pixels, [Objective(answer=target.name)], octaves=effort.octaves, steps=effort.dreamt,
+        case.quicker, one.pixels, [Objective(answer=target.name)], octaves=effort.octaves, steps=effort.dreamt,
         seed=case.seed,
     )  # fmt: skip
     wish = f"a larger {target.words}" if target.scale == VALUE else f"“{target.words}”"

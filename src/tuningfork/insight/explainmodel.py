@@ -100,7 +100,11 @@ def visualised(case: Case) -> Piece:
     names = case.targets or case.card.names[:MOST_PICTURES]
     known = [name for name in names if name in case.card.names]
     found = visualise(
-        case.net, [Objective(answer=name) for name in known], case.colours, steps=case.effort.ascended, seed=case.seed
+        case.quicker,
+        [Objective(answer=name) for name in known],
+        case.colours,
+        steps=case.effort.ascended,
+        seed=case.seed,
     )
     more = len(case.card.names) - len(known)
     left = f" {more} further answers are not drawn." if more > 0 and not case.targets else ""
