@@ -389,7 +389,7 @@ def test_what_cannot_be_is_refused() -> None:
     for call, message in (
         ({"layer": "conv4", "method": "grad_cam"}, "no layer 'conv4'; the nearest are conv"),
         ({"layer": 99, "method": "grad_cam"}, "from 0 .conv1. to"),
-        ({"layer": "dense", "method": "grad_cam"}, "'dense' has no places.*conv1, conv2, conv3"),
+        ({"layer": "dense", "method": "grad_cam"}, "'dense' has no places.*conv1, relu1, pool1, conv2"),
         ({"method": "gradcam"}, "did you mean 'grad_cam'"),
         ({"target": "markd"}, "the nearest are marked"),
         ({"baseline": "white"}, "'sky' or 'black'"),

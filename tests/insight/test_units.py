@@ -68,7 +68,7 @@ def test_filters_are_the_first_layers_weights() -> None:
 def test_activations_are_what_the_layers_give() -> None:
     net, card = made()
     pixels = np.random.default_rng(0).integers(0, 256, (40, 3, SIZE, SIZE), dtype=np.uint8)
-    found = activations(net, card, pixels, ["conv1", 1, "backbone.dense", "last"])
+    found = activations(net, card, pixels, ["conv1", 3, "backbone.dense", "last"])
     assert [one.name for one in found.layers] == ["conv1", "conv2", "dense", "last"]
     with torch.no_grad():
         x = torch.from_numpy(pixels).float() / 255

@@ -92,17 +92,19 @@ class S2Net(nn.Module):
 
     The author tells of ReLU, dropout and a sigmoid output, not of layers. Ours: three times a convolution of 3x3 with
     padding (32, 64, 128), ReLU and a pool of 2x2; a dense layer of 128 with ReLU; dropout one half before and after it.
-    Weights: 896 + 18,496 + 73,856 + 128 (128 s^2 + 1) at 3 bands with s = size // 8: 1,141,952 at 64 px. Display: size
-    64. The sigmoid and cross-entropy of two classes are the head "sigmoid", or "classes" with its softmax of two.
+    ReLU and pools are layers of their own, as in Keras, so that each can be looked at: 0 is the first convolution, 1
+    its ReLU, 2 its pool, and so on to 8. Weights: 896 + 18,496 + 73,856 + 128 (128 s^2 + 1) at 3 bands with s = size //
+    8: 1,141,952 at 64 px. Display: size 64. The sigmoid and cross-entropy of two classes are the head "sigmoid", or
+    "classes" with its softmax of two.
     """
 
     n_features = 128
 
     def __init__(self, n_bands: int = 3, size: int = 64) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(n_bands, 32, 3, padding=1)
-        self.conv2 = nn.Conv2d(32, 64, 3, padding=1)
-        self.conv3 = nn.Conv2d(64, 128, 3, padding=1)
+        self.conv1, self.relu1, self.pool1 = nn.Conv2d(n_bands, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)
+        self.conv2, self.relu2, self.pool2 = nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)
+        self.conv3, self.relu3, self.pool3 = nn.Conv2d(64, 128, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)
         self.dense = nn.Linear(128 * (size // 8) ** 2, 128)
         self.dropout = nn.Dropout(0.5)
         for layer in (self.conv1, self.conv2, self.conv3, self.dense):
@@ -110,8 +112,9 @@ class S2Net(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, bands, size, size) -> features (N, 128)."""
-        for layer in (self.conv1, self.conv2, self.conv3):
-            x = F.max_pool2d(layer(x).relu(), 2)  # (N, 32, 32, 32), (N, 64, 16, 16), (N, 128, 8, 8) at 64 px
+        x = self.pool1(self.relu1(self.conv1(x)))  # (N, 32, 32, 32) at 64 px
+        x = self.pool2(self.relu2(self.conv2(x)))  # (N, 64, 16, 16)
+        x = self.pool3(self.relu3(self.conv3(x)))  # (N, 128, 8, 8)
         return self.dropout(self.dense(self.dropout(x.flatten(1))).relu())
 
 
