@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tuningfork import disk
+from tuningfork.cli import explaining
 from tuningfork.errors import BandError, RecipeError
 from tuningfork.galaxy.cutout import Record
 from tuningfork.galaxy.display import to_picture
@@ -63,6 +64,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "broken.jpg").write_bytes(b"no picture")
     made(folder / "net")
     return folder
+
+
+def test_the_help_names_every_part() -> None:
+    assert tuple(sorted(explaining.PARTS.split(","))) == tuple(sorted(PARTS))
 
 
 def test_every_part_is_made_of_a_store_and_the_account_holds(place: Path, tmp_path: Path) -> None:

@@ -208,7 +208,7 @@ def test_few_galaxies_have_few_neighbours_and_bad_questions_are_refused(tmp_path
     assert (values == 0).all() and rows.tolist() == [[0, 1]]  # a row of zeros is like nothing, and no NaN
     with pytest.raises(RecipeError, match="--k is 0"):
         similar(tmp_path / "f.parquet", "g1", k=0)
-    with pytest.raises(BadCatalog, match=r"'nobody' is neither a galaxy .* nor a picture"):
+    with pytest.raises(BadCatalog, match=r"'nobody' is no galaxy of .* nor is there such a file"):
         similar(tmp_path / "f.parquet", "nobody")
     with pytest.raises(BadStore, match="ask by id"):
         similar(tmp_path / "f.parquet", Path(__file__))

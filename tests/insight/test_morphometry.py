@@ -79,7 +79,7 @@ def test_gini_by_an_independent_program():
 def test_a_drawn_profile_is_found_again(n, radius, width, off):
     found = measure_image(drawn(n, radius=radius, side=160, bright=30, fwhm=width), psf=width)
     values = found.values
-    assert found.flag == found.flag_sersic == 0
+    assert found.flag == found.flag_sersic == 0 and not [one for one in found.warnings if "Sersic" in one]
     assert values["sersic_n"] == pytest.approx(n, rel=off)
     assert values["sersic_rhalf"] == pytest.approx(radius, rel=off)
     assert values["sersic_ellip"] == pytest.approx(0.3, abs=0.02)
@@ -264,3 +264,12 @@ def test_an_overfilled_picture_keeps_its_whole_galaxy(real_data: Path):
     source = open_source(real_data / "efigi" / "images")
     parts = segment(chosen_plane(source.record("PGC0000635").cutout().pixels)[0])
     assert 0.3 < (parts.labels == GALAXY).mean() < 0.8
+
+
+def test_a_fit_that_describes_another_thing_is_warned_of(real_data: Path) -> None:
+    """In hst_cut.fits the fit ends as it should (flag_sersic 0) on something broad beside the galaxy, 29 px away."""
+    source = open_source(real_data / "fits" / "hst_cut.fits")
+    found = measure_cutout(source.record(source.ids[0]).cutout())
+    assert found.flag_sersic == 0
+    told = "; ".join(found.warnings)
+    assert "centre is 28.9 px from the galaxy's" in told and "3.5 times the radius" in told

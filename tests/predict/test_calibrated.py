@@ -20,7 +20,7 @@ from tuningfork.model.share import ship
 from tuningfork.predict.answers import Galaxy, Head, certain
 from tuningfork.predict.classify import classify
 from tuningfork.predict.engine import open_engines
-from tuningfork.predict.inwords import line, tell, unusual
+from tuningfork.predict.inwords import block, line, tell, unusual
 from tuningfork.predict.predict import predict
 
 from .sketches import CLASSES, HEADS, SIDE, make_set, picture
@@ -198,6 +198,17 @@ def test_a_class_that_is_dear_to_miss_is_told_first() -> None:
     assert tell(head, {"elliptical": 0.95, "merger": 0.05}).startswith("elliptical .95")
     assert tell(head, {"elliptical": 0.2, "merger": 0.8}).startswith("merger .80")
     assert tell(dataclasses.replace(head, costs={}), {"elliptical": 0.9, "merger": 0.1}).startswith("elliptical .90")
+
+
+def test_what_is_no_galaxy_is_told_first() -> None:
+    heads = (Head("galaxy-or-not", "classes", ("galaxy", "other")), Head("gz1", "classes", ("elliptical", "merger")))
+    answers = {"galaxy-or-not": {"galaxy": 0.01, "other": 0.99}, "gz1": {"elliptical": 0.8, "merger": 0.2}}
+    trail = Galaxy("trail", answers=answers)
+    assert line(trail, heads, 5).startswith("trail  probably no galaxy; other .99")
+    assert "doubtful        probably no galaxy" in block(trail, heads)
+    galaxy = dataclasses.replace(trail, answers=answers | {"galaxy-or-not": {"galaxy": 0.9, "other": 0.1}})
+    assert "no galaxy" not in line(galaxy, heads, 5) + block(galaxy, heads)
+    assert "no galaxy" not in line(trail, heads[1:], 5)  # nobody was asked
 
 
 def test_the_cards_costs_choose_the_class_in_the_table(models, sky: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from .screen import DONE, REJECTED, Json, app, bar, plain, say
 def atlas(
     table: Annotated[Path, typer.Argument(help="Features of embed, or votes of predict (Parquet).")],
     out: Annotated[Path, typer.Option(help="The page to write (.html); its tiles lie in a folder beside it.")],
-    method: Annotated[str, typer.Option(help="tsne, umap (extra [insight]) or pca.")] = "tsne",
+    method: Annotated[str, typer.Option(help="tsne, umap or pca.")] = "tsne",
     n: Annotated[int, typer.Option("--n", help="How many galaxies; of more as many are drawn by lot.")] = 10_000,
     cell: Annotated[int, typer.Option(help="Pixels of a galaxy's cell.")] = 96,
     colour: Annotated[str, typer.Option(help="Column for the colours; of votes also likeliest; or none.")] = "",

@@ -14,7 +14,7 @@ from .screen import DONE, REJECTED, Bands, Json, app, bar, say, split_names
 def classify(
     files: Annotated[list[str], typer.Argument(help="Pictures (JPEG, PNG, FITS ...), folders of them, or stores.")],
     model: Annotated[
-        list[str] | None, typer.Option(help="A shipped model's name, or the folder of a model or of several; all.")
+        list[str] | None, typer.Option(help="Shipped models' names, or folders of models; none: all shipped.")
     ] = None,
     views: Annotated[int, typer.Option(help="Average over 1, 2, 4, 8 or 60 turned and mirrored views.")] = 8,
     resize: Annotated[

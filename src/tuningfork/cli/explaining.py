@@ -10,6 +10,10 @@ import typer
 
 from .screen import DONE, REJECTED, Bands, Json, app, bar, say, split_names
 
+PARTS = (
+    "card,filters,exemplars,visualise,averages,answers,attribution,activations,sensitivity,dream,blocks,measurements"
+)
+
 
 @app.command()
 def explain(
@@ -22,7 +26,7 @@ def explain(
     target: Annotated[
         list[str] | None, typer.Option(help="Answer or question to explain; else the likeliest class, or the first.")
     ] = None,
-    parts: Annotated[str, typer.Option(help="Only these parts, commas between.")] = "",
+    parts: Annotated[str, typer.Option(help=f"Only some of {PARTS}.")] = "",
     methods: Annotated[str, typer.Option(help="integrated_gradients,grad_cam,occlusion,smoothgrad or some.")] = "",
     layers: Annotated[str, typer.Option(help="Layers to show, by name or number, commas between.")] = "",
     compare: Annotated[int, typer.Option(help="Galaxies of the store to compare with; 0: none.")] = 400,

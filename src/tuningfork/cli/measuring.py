@@ -17,7 +17,9 @@ def measure(
     band: Annotated[str, typer.Option(help="A band's name, sum or luminance; else r, the one band, or these.")] = "",
     psf: Annotated[str, typer.Option(help="FWHM as 3.2px or 1.3arcsec, or a FITS image of the PSF.")] = "",
     gain: Annotated[float | None, typer.Option(help="Electrons per unit of the band's flux; wants --band.")] = None,
-    limit: Annotated[float, typer.Option(help="Seconds for one galaxy; slower ones are rejected.")] = 120.0,
+    limit: Annotated[
+        float, typer.Option(help="Seconds by the clock for one galaxy; slower ones are rejected.")
+    ] = 300.0,
     workers: Annotated[int, typer.Option(help="Processes; 0 = one per core.")] = 0,
     bands: Bands = "",
     as_json: Json = False,

@@ -294,7 +294,7 @@ def _aligned(
     if missing and not bare:
         raise LabelError(
             f"the truth holds {', '.join(map(repr, missing[:5]))}, of which {votes.name} says nothing (it knows "
-            f"{', '.join(votes.names[:12])}): merge or drop these classes (LabelChoice.merge, LabelChoice.drop), or "
+            f"{', '.join(votes.names[:12])}): merge or drop these classes (--merge, --drop; in Python LabelChoice), or "
             "judge votes that predict them"
         )
     if votes.head != "classes":

@@ -168,6 +168,8 @@ def activation(case: Case, one: Seen) -> Piece:
         "Bright "
         f"is where the unit is excited. Early layers see edges and spots, late ones whole parts of the galaxy.{below}"
     )
+    if placeless := [layer.name for layer in found.layers if layer not in drawn]:
+        caption += f" Not drawn, since their units have no place: {', '.join(placeless)}."
     strongest = {layer.name: found.strongest(layer.name, 0, SHOWN).tolist() for layer in found.layers}
     blocks = (heading("What the layers make of it"), Sketch(found.figure(0, shown=SHOWN, exemplars=beside), caption))
     return Piece(blocks, {"strongest units": strongest})

@@ -48,9 +48,9 @@ class Proposal:
         write_table(self.table(), path)
 
     def text(self) -> str:
-        """A line per galaxy, for people."""
+        """A line per galaxy, for people, in the order in which to label: uncertain, and unlike those before."""
         told = zip(self.batch.tolist(), self.ids, self.uncertain.tolist(), strict=True)
-        lines = [f"{number:4}  {one}  {self.method} {value:.4f}" for number, one, value in told]
+        lines = [f"{number:4}  {one}  uncertain {value:.4f} ({self.method})" for number, one, value in told]
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
     def figure(self, source: Source, count: int = 24, columns: int = 8) -> Figure:
@@ -58,7 +58,9 @@ class Proposal:
         told = zip(self.ids[:count], self.uncertain[:count].tolist(), strict=True)
         tiles = [(one, f"{value:.2f}\n{one}") for one, value in told]
         rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
-        return contact_sheet(rows, source, f"To be labelled next, by {self.method}")
+        return contact_sheet(
+            rows, source, f"To be labelled next: uncertain (by {self.method}), and unlike those before"
+        )
 
 
 def label_next(

@@ -144,7 +144,7 @@ def measure(
     band: str = "",
     psf: str = "",
     gain: float | None = None,
-    limit: float = 120.0,
+    limit: float = 300.0,
     workers: int = 0,
     progress: Progress | None = None,
 ) -> Measures:
@@ -155,7 +155,8 @@ def measure(
         out: .parquet .csv .ecsv .fits .vot; written whole at the end.
         band: which plane, see :func:`~tuningfork.insight.morphometry.chosen_plane`. ``psf``: :func:`read_psf`.
         gain: electrons per unit of the band's flux; it needs a ``band``, since sums and pictures have other units.
-        limit: seconds for one galaxy; a slower one is rejected (TOO_SLOW), and so is one whose process dies (FAILED).
+        limit: seconds by the clock for one galaxy; a slower one is rejected (TOO_SLOW), and so is one whose process
+            dies (FAILED).
         workers: processes; 0 = one per core.
 
     Until the end the measures are kept beside ``out``, in the folder ``<out>.unfinished``: the same call goes on where

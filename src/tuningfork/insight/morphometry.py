@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -182,6 +182,7 @@ def measure_image(
     for one in _ANGLES:
         values[one] = math.degrees(values[one]) % 180
     values |= {"sky": parts.sky, "noise": parts.noise}
+    told += _odd_fit(values)
     if not parts.found.whole:
         told.append("the light has not fallen off where the picture ends")
     return Morphometry(values, int(found.flag), int(found.flag_sersic), tuple(told), name, stretched, parts, kernel)
@@ -218,6 +219,22 @@ def chosen_plane(pixels: NDArray[Any], bands: Sequence[str] = (), band: str = ""
         return light(np.asarray(planes, np.float32))[0], SUM, False
     kinds = LUMINANCE if stretched else SUM
     raise BadImage(Reason.MISSING_BAND, f"no band '{band}': it has {', '.join(names)}, and {kinds}")
+
+
+def _odd_fit(values: Mapping[str, float]) -> list[str]:
+    """What speaks against a Sersic fit that ended as it should: a centre elsewhere, or another size than the galaxy's.
+
+    By a quarter of the radius of half the light and at least 2 px, and by a factor of two: a smooth galaxy's fit
+    misses its centre by a fraction of a pixel, and its size by less than a half (wings beyond the aperture).
+    """
+    half, size = values["r50"], values["sersic_rhalf"]
+    off = math.hypot(values["sersic_x"] - values["x"], values["sersic_y"] - values["y"])
+    told = []
+    if off > max(2.0, half / 4):
+        told.append(f"the Sersic model's centre is {off:.1f} px from the galaxy's")
+    if size > 2 * half or size < half / 2:
+        told.append(f"the Sersic model's half-light half axis is {size / half:.2g} times the radius of half the light")
+    return told
 
 
 def psf_kernel(psf: float | NDArray[Any] | None) -> NDArray[np.float64] | None:

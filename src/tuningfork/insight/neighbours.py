@@ -110,7 +110,10 @@ def similar(
     files = [one for one in asked if str(one) not in embedding.row]
     for one in files:
         if not Path(one).is_file():
-            raise BadCatalog(f"'{one}' is neither a galaxy of '{embedding.path}' nor a picture: {embedding.ids[:3]}")
+            some = ", ".join(embedding.ids[:3])
+            raise BadCatalog(
+                f"'{one}' is no galaxy of '{embedding.path}', whose ids are such as {some}; nor is there such a file"
+            )
     vectors, pictures = _seen(embedding, files, model, engine, threads)
     for one, row in zip(known, _rows(embedding, known), strict=True):
         vectors[one] = row

@@ -147,11 +147,18 @@ def unusual(galaxy: Galaxy) -> str:
     return f"unlike anything the models were trained on ({n} of 1,000 galaxies of that kind {looks} as strange)"
 
 
+def no_galaxy(galaxy: Galaxy, heads: Sequence[Head]) -> bool:
+    """Whether a model that tells galaxies from what is none (two classes, one of them "galaxy") gives "galaxy" < .5."""
+    asked = [head.name for head in heads if head.kind == "classes" and len(head.names) == 2 and "galaxy" in head.names]
+    return any(galaxy.answers[name]["galaxy"] < 0.5 for name in asked if name in galaxy.answers)
+
+
 def block(galaxy: Galaxy, heads: Sequence[Head]) -> str:
     """A galaxy as some lines: its source, then what each model says."""
     if galaxy.reason:
         return f"{galaxy.id}\n  rejected   {galaxy.reason}: {galaxy.detail}"
     rows = [("source", _source(galaxy)), *([("unusual", unusual(galaxy))] if unusual(galaxy) else [])]
+    rows += [("doubtful", "probably no galaxy: what the other models say means little")] * no_galaxy(galaxy, heads)
     rows += [(head.name, tell(head, galaxy.answers[head.name])) for head in heads if head.name in galaxy.answers]
     indent = max(len(name) for name, _ in rows) + 5
     lines = [
@@ -169,6 +176,7 @@ def line(galaxy: Galaxy, heads: Sequence[Head], width: int) -> str:
         return f"{galaxy.id:{width}}  rejected: {galaxy.reason} ({galaxy.detail})"
     told = [tell(head, galaxy.answers[head.name], short=True) for head in heads if head.name in galaxy.answers]
     told += ["unusual"] if unusual(galaxy) else []
+    told[:0] = ["probably no galaxy"] * no_galaxy(galaxy, heads)
     return f"{galaxy.id:{width}}  {'; '.join(told)}"
 
 
