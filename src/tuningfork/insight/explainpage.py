@@ -20,7 +20,7 @@ from .checks import Deletion, Randomisation
 from .explaincase import EFFORTS, Case, Seen
 
 WIDTH = 10.2  # inches of a figure that fills the page
-SHARP = 160  # dots per inch at which pictures inside figures are kept
+SHARP = 110  # dots per inch at which pictures inside figures are kept
 BELIEVED, DOUBTED, REFUSED = "yes", "with caution", "no"
 
 
