@@ -20,7 +20,7 @@ from tuningfork.model.share import ship
 from tuningfork.predict.answers import Galaxy, Head, certain
 from tuningfork.predict.classify import classify
 from tuningfork.predict.engine import open_engines
-from tuningfork.predict.inwords import block, line, tell, unusual
+from tuningfork.predict.inwords import block, line, ranked, tell, unusual
 from tuningfork.predict.predict import predict
 
 from .sketches import CLASSES, HEADS, SIDE, make_set, picture
@@ -198,6 +198,11 @@ def test_a_class_that_is_dear_to_miss_is_told_first() -> None:
     assert tell(head, {"elliptical": 0.95, "merger": 0.05}).startswith("elliptical .95")
     assert tell(head, {"elliptical": 0.2, "merger": 0.8}).startswith("merger .80")
     assert tell(dataclasses.replace(head, costs={}), {"elliptical": 0.9, "merger": 0.1}).startswith("elliptical .90")
+    sets = {"sets": {"coverage": 0.9, "threshold": 0.95, "galaxies": 100}}  # both classes: p >= .05
+    both = dataclasses.replace(head, calibration=sets)
+    assert tell(both, {"elliptical": 0.9, "merger": 0.1}, short=True) == "perhaps merger .10 or elliptical"
+    assert tell(both, {"elliptical": 0.1, "merger": 0.9}, short=True) == "merger .90 or elliptical"
+    assert ranked(head, {"elliptical": 0.9, "merger": 0.1}) == [("merger", 0.1), ("elliptical", 0.9)]
 
 
 def test_what_is_no_galaxy_is_told_first() -> None:

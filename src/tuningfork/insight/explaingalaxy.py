@@ -209,7 +209,7 @@ def _followed(case: Case, one: Seen) -> list[str]:
     """The answers whose curves are drawn: those explained; of classes the three likeliest too."""
     named = [target.name for target in case.targets_of(one)]
     if case.head.tree is None:
-        named += [name for name, _ in ranked({name: one.said[name] for name in case.card.names})[:3]]
+        named += [name for name, _ in ranked(case.head, {name: one.said[name] for name in case.card.names})[:3]]
     return list(dict.fromkeys(named))[:6]
 
 

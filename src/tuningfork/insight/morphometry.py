@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +26,7 @@ from numpy.typing import NDArray
 from ..errors import BadImage, MissingExtra, Reason, RecipeError
 from ..galaxy.decode import COLOUR, GREY
 from ..galaxy.light import light
+from ..galaxy.steadydraws import steady_draws
 from .morphometryplots import draw
 from .segmentation import GALAXY, Segmentation, segment
 
@@ -265,7 +265,7 @@ def _statmorph(parts: Segmentation, kernel: NDArray[np.float64] | None, gain: fl
         raise MissingExtra("statmorph", "insight") from error
     image = parts.light / parts.noise
     sigma = np.ones_like(image) if gain is None else np.sqrt(1 + np.abs(image) / (gain * parts.noise))
-    with warnings.catch_warnings(record=True) as heard, _fixed_seed():
+    with warnings.catch_warnings(record=True) as heard, steady_draws():
         warnings.simplefilter("always")
         try:
             found = SourceMorphology(image, parts.labels, GALAXY, mask=parts.masked, weightmap=sigma, psf=kernel)
@@ -275,18 +275,6 @@ def _statmorph(parts: Segmentation, kernel: NDArray[np.float64] | None, gain: fl
     # numpy's own warnings are left out: what came of them stands in the flags
     texts = [str(one.message) for one in heard if not issubclass(one.category, RuntimeWarning)]
     return found, list(dict.fromkeys(texts))
-
-
-@contextmanager
-def _fixed_seed() -> Iterator[None]:
-    """MID's basin hopping draws from numpy's global generator: the same galaxy has the same numbers, and nobody else
-    is disturbed."""
-    before = np.random.get_state()
-    np.random.seed(0)
-    try:
-        yield
-    finally:
-        np.random.set_state(before)
 
 
 def _value(found: Any, name: str) -> float:

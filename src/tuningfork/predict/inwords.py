@@ -75,9 +75,14 @@ def way(tree: Tree, fractions: Mapping[str, float]) -> tuple[Step, ...]:
         question = tree.question(question.answers[best].next)
 
 
-def ranked(said: Mapping[str, float]) -> list[tuple[str, float]]:
-    """Names and probabilities, the largest first."""
-    return sorted(said.items(), key=lambda one: -one[1])
+def ranked(head: Head, said: Mapping[str, float]) -> list[tuple[str, float]]:
+    """Classes and probabilities: the class that the galaxy is given (:meth:`Head.chosen`), then the likeliest first.
+
+    Probabilities are :meth:`Head.weighed`; where the card has no costs, the likeliest of these is given.
+    """
+    order = sorted(head.weighed(said).items(), key=lambda one: -one[1])
+    given = head.chosen(said) if head.costs else order[0][0]
+    return sorted(order, key=lambda one: one[0] != given)
 
 
 def stage(t: float) -> str:
@@ -116,16 +121,13 @@ def tell(head: Head, said: Mapping[str, float], short: bool = False) -> str:
         if not short or not words:
             words += [f"{name} {share(value)}" for name, value in strongest(head, said)[: 1 if short else None]]
         return ", ".join(words) or "no attribute stands out"
-    order = ranked(head.weighed(said))
-    perhaps = bool(head.costs) and (given := head.chosen(said)) != order[0][0]
-    if perhaps:  # the class given stands first, though another is likelier
-        order.sort(key=lambda one: one[0] != given)
+    order = ranked(head, said)
     best, *others = [f"{plain(name)} {share(value)}" for name, value in order]
-    best = f"perhaps {best}" if perhaps else best
+    best = f"perhaps {best}" if order[0][1] < max(value for _, value in order) else best
     likely = [text for text, (_, value) in zip(others, order[1:], strict=True) if value >= MENTIONED][:3]
     chosen = [] if head.rates else [plain(name) for name in head.likely(said)]  # sets are of the training's shares
     if short:
-        return " or ".join([best, *chosen[1:]])
+        return " or ".join([best, *(one for one in chosen if one != plain(order[0][0]))])
     if head.rates:
         return f"{best} ({', '.join(likely)}; {_rarest(head)})" if likely else best
     text = f"{best} ({', '.join(likely)})" if likely else best

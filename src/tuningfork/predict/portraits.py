@@ -130,7 +130,7 @@ def _card(
         elif head.is_attributes:
             y = _attributes(page, head, said, x, y)
         else:
-            y = _bars(page, [(plain(name), p) for name, p in ranked(head.weighed(said))[:MOST_CLASSES]], x, y, BLUE)
+            y = _bars(page, [(plain(name), p) for name, p in ranked(head, said)[:MOST_CLASSES]], x, y, BLUE)
         y -= 0.12
 
 

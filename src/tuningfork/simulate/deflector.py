@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
 
 import numpy as np
 
 from ..errors import MissingExtra
+from ..galaxy.steadydraws import steady_draws
 
 
 def _lenstronomy() -> tuple[ModuleType, ModuleType]:
@@ -89,17 +88,6 @@ def to_source(deflector: Deflector, x: np.ndarray, y: np.ndarray) -> tuple[np.nd
     return np.reshape(beta_x, x.shape), np.reshape(beta_y, x.shape)
 
 
-@contextmanager
-def _seeded() -> Iterator[None]:
-    """The same draws of numpy's global generator each time: lenstronomy's solver shortens some of its steps by them."""
-    before = np.random.get_state()
-    np.random.seed(0)
-    try:
-        yield
-    finally:
-        np.random.set_state(before)
-
-
 def images(deflector: Deflector, x: float, y: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The images of a point at (x, y) in the source plane: their x, y (arcsec) and signed magnifications.
 
@@ -112,7 +100,7 @@ def images(deflector: Deflector, x: float, y: float) -> tuple[np.ndarray, np.nda
     solver = _lenstronomy()[1].LensEquationSolver(model)
     window = 2.4 * (deflector.reach + np.hypot(x, y)) + 0.5
     smallest = min((halo.einstein_radius for halo in deflector.halos), default=1.0)
-    with _seeded():
+    with steady_draws():
         seen_x, seen_y = solver.image_position_from_source(
             x,
             y,
