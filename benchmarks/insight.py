@@ -1,7 +1,8 @@
-"""Every picture of docs/insight.md, made by the verbs of the command line, each printed as you would type it.
+"""Every picture and number of docs/insight.md, by verbs that are printed as you would type them.
 
-On a simulated sky, which is what the document shows; with --data on your copy of the real galaxies (gz1 with
-labels.csv, efigi). Nothing is fetched. Everything lies in --out, whose index.html lists it; run again, stores and
+On a simulated sky, which is what the document shows; with --data on your copy of the real galaxies (gz1 and efigi, with
+labels.csv), of which those are taken that the shipped models have not learnt from. Nothing is fetched. Everything lies
+in --out, whose index.html lists it and whose numbers.json has what insightnumbers.py prints; run again, stores and
 features that are there are kept and the rest is made anew.
 
     python benchmarks/insight.py --out insight [--data DIR] [-n 2000]
@@ -16,6 +17,7 @@ import sys
 import time
 from pathlib import Path
 
+import insightnumbers
 import matplotlib
 import numpy as np
 import pyarrow.compute
@@ -24,11 +26,12 @@ from matplotlib.figure import Figure
 
 from tuningfork import disk
 from tuningfork.evaluate.plots import STYLE, line_style
+from tuningfork.galaxy.catalog import Catalog
+from tuningfork.model.card import find_model
 
 LABELS = 100  # for fit-few
 MEASURED = 100  # for measure
 SHOWN = ("elliptical", "spiral_clockwise", "spiral_anticlockwise", "edge_on", "merger")
-BARRED = "PGC0003960"  # of EFIGI
 
 
 def tuningfork(*words: object) -> None:
@@ -49,19 +52,42 @@ def galaxies_of(data: Path | None, n: int, out: Path) -> tuple[Path, Path, Path]
         tuningfork("simulate", "galaxies", "-n", n, "--out", out / "sky")
         tuningfork("simulate", "galaxies", "-n", MEASURED, "--no-colour", "--seed", 1, "--out", out / "flux")
         return out / "sky", out / "sky", out / "flux"
-    for name, flags in (("gz1", ["--labels", data / "gz1" / "labels.csv"]), ("efigi", [])):
-        tuningfork("ingest", data / name, *flags, "--out", out / name)
-    some = out / "some"
-    some.mkdir(exist_ok=True)
-    for path in sorted((data / "gz1" / "images").glob("*.jpg"))[:: max(n // MEASURED, 1)][:MEASURED]:
-        shutil.copyfile(path, some / path.name)
-    return out / "gz1", out / "efigi", some
+    for name in ("gz1", "efigi"):
+        apart(data / name, name, out / f"{name}-pictures")
+        tuningfork("ingest", out / f"{name}-pictures", "--labels", out / f"{name}.csv", "--out", out / name)
+    paths = sorted((out / "gz1-pictures").iterdir())
+    chosen = paths[:: max(len(paths) // MEASURED, 1)][:MEASURED]
+    types(out)
+    return out / "gz1", out / "efigi", some(chosen, out / "some")
 
 
-def truth(store: Path) -> dict[str, str]:
-    """The class of each galaxy of a store, by id."""
-    table = pyarrow.parquet.read_table(store / "catalog.parquet", columns=["id", "class"])
-    return dict(zip(table["id"].to_pylist(), table["class"].to_pylist(), strict=True))
+def some(paths: list[Path], folder: Path) -> Path:
+    """A folder with copies of some files."""
+    disk.make_folder(folder)
+    for path in paths:
+        shutil.copyfile(path, folder / path.name)
+    return folder
+
+
+def apart(data: Path, name: str, folder: Path) -> None:
+    """Copy the pictures that the shipped models have not learnt from to ``folder``, with NAME.csv beside it."""
+    split = Catalog.read(find_model("gz1").parent / "split.parquet")
+    kept = {one for one, part in zip(split.ids, split["part"], strict=True) if part == "test"}
+    labels = Catalog.read(data / "labels.csv")
+    labels = labels.rows(np.array([k for k, one in enumerate(labels.ids) if f"{name}:{one}" in kept]))
+    some([data / "images" / f"{one}.jpg" for one in labels.ids], folder)
+    labels.write(folder.parent / f"{name}.csv")
+
+
+def types(out: Path) -> None:
+    """Measure 40 ellipticals (EFIGI's T of -4 or less) and 40 spirals (1 to 7), drawn with seed 0."""
+    catalog = Catalog.read(out / "efigi.csv")
+    t, rng = np.asarray(catalog["T"], np.float64), np.random.default_rng(0)
+    groups = [rng.permutation(np.flatnonzero(its))[:40] for its in (t <= -4, (t >= 1) & (t <= 7))]
+    ids = [[catalog.ids[row] for row in rows] for rows in groups]
+    disk.write_text(out / "early.csv", "\n".join(["id", *ids[0]]) + "\n")
+    some([out / "efigi-pictures" / f"{one}.jpg" for one in ids[0] + ids[1]], out / "types")
+    tuningfork("measure", out / "types", "--out", out / "types.parquet")
 
 
 def surest(votes: Path, known: dict[str, str]) -> list[str]:
@@ -75,13 +101,11 @@ def surest(votes: Path, known: dict[str, str]) -> list[str]:
 
 
 def barred(store: Path) -> str:
-    """A galaxy with a long bar: in EFIGI by name, in a simulated sky by its truth."""
+    """The galaxy with the longest bar, in a simulated sky also the strongest and clearest."""
     table = pyarrow.parquet.read_table(store / "catalog.parquet")
-    ids = table["id"].to_pylist()
-    if "bar_length" not in table.column_names:
-        return BARRED if BARRED in ids else str(ids[0])
-    length, strength, seen = (table[name].to_numpy() for name in ("bar_length", "bar_strength", "visibility"))
-    return str(ids[int(np.nan_to_num(length * strength * seen).argmax())])
+    names = [name for name in ("Bar_Length", "bar_length", "bar_strength", "visibility") if name in table.column_names]
+    bar = np.prod([np.nan_to_num(table[name].to_numpy()) for name in names], axis=0)
+    return str(table["id"].to_pylist()[int(bar.argmax())])
 
 
 def hundred(known: dict[str, str], path: Path) -> None:
@@ -118,7 +142,8 @@ def shapes(measured: Path, known: dict[str, str], path: Path) -> None:
 def index(out: Path) -> None:
     """One page that lists what was made."""
     names = [str(path.relative_to(out)) for path in sorted(out.rglob("*")) if path.suffix in (".html", ".png", ".jpg")]
-    names = [html.escape(name) for name in names if not name.startswith(("atlas_files/", "some/", "index"))]
+    inside = ("atlas_files/", "some/", "types/", "gz1-pictures/", "efigi-pictures/", "index")
+    names = [html.escape(name) for name in names if not name.startswith(inside)]
     pages = [f'<p><a href="{one}">{one}</a></p>' for one in names if one.endswith(".html")]
     drawn = [one for one in names if one.endswith((".png", ".jpg"))]
     figures = [f'<p>{one}<br><img src="{one}" style="max-width:100%"></p>' for one in drawn]
@@ -135,7 +160,7 @@ def main() -> None:
     choice = parser.parse_args()
     out, began = disk.make_folder(choice.out), time.perf_counter()
     store, second, few = galaxies_of(choice.data, choice.n, out)
-    known, features, votes = truth(store), out / "features.parquet", out / "votes.parquet"
+    known, features, votes = insightnumbers.truth(store), out / "features.parquet", out / "votes.parquet"
 
     tuningfork("embed", store, "--model", "gz1", "--out", features)
     tuningfork("predict", store, "--model", "gz1", "--out", votes)
@@ -153,9 +178,10 @@ def main() -> None:
     tuningfork("fit-few", features, "--labels", out / "hundred.csv", "--out", out / "few.parquet")
     tuningfork("evaluate", out / "few.parquet", "--truth", store / "catalog.parquet", "--out", out / "few.html")
     tuningfork("measure", few, "--out", out / "shapes.parquet")
-    shapes(out / "shapes.parquet", truth(few) if choice.data is None else known, out / "shapes.png")
+    shapes(out / "shapes.parquet", insightnumbers.truth(few) if choice.data is None else known, out / "shapes.png")
     colours = ["--catalog", votes, "--colour", "class", "--image", out / "atlas.jpg", "--figure", out / "atlas.png"]
     tuningfork("atlas", features, *colours, "--out", out / "atlas.html")
+    insightnumbers.main(out)
     index(out)
     print(f"\nall in {time.perf_counter() - began:.0f} s: {out / 'index.html'}")
 

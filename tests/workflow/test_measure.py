@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,10 +78,12 @@ def union(tmp_path_factory: pytest.TempPathFactory) -> Source:
     return whole.with_catalog(whole.catalog.with_columns({"part": parts}))
 
 
-def planted(name: str, kind: str, values: np.ndarray, tree: str = "", names: tuple[str, ...] = CLASSES) -> Asked:
+def planted(
+    name: str, kind: str, values: np.ndarray, tree: str = "", names: tuple[str, ...] = CLASSES, **calibration: Any
+) -> Asked:
     """Answers that a head never gave."""
     known = Tree.load(tree) if tree else None
-    head = Head(name, kind, known.columns if known else names, known)
+    head = Head(name, kind, known.columns if known else names, known, calibration)
     return Asked(tuple(f"s:{k}" for k in range(len(values))), {name: head}, {name: values.astype(np.float32)}, {})
 
 
@@ -113,7 +116,8 @@ def test_classes_are_counted_as_they_say() -> None:
         values[row, CLASSES.index(told) if told in CLASSES else 1] = 0.8
     values[0] = np.nan
     findings = Findings()
-    class_figures(findings, planted("gz1", "classes", values), LABELS, 50, 1)
+    sets = {"coverage": 0.9, "threshold": 0.5, "galaxies": 100}  # of the likeliest class alone, which has .8
+    class_figures(findings, planted("gz1", "classes", values, sets=sets), LABELS, 50, 1)
     rows = rows_of(findings, "gz1")
     told = {what: (row["value"], row["galaxies"]) for what, row in rows.items()}
     assert told["accuracy, elliptical against spiral"] == (1, 29)
@@ -126,6 +130,8 @@ def test_classes_are_counted_as_they_say() -> None:
     # right 28 of 49 (all but 10 clockwise, 10 edge-on, 1 merger), each with 0.8
     error = rows["expected calibration error, five classes"]
     assert error["value"] == pytest.approx(0.8 - 28 / 49, abs=1e-4) and error["if_perfectly_calibrated"] < 0.1
+    assert told["share of 90% sets with the true class"] == (round(28 / 49, 4), 49)
+    assert told["classes in a 90% set"] == (1, 49)
 
 
 def test_mergers_counted_more_are_found_more_often_and_called_too_often() -> None:
@@ -155,7 +161,8 @@ def test_attributes_are_on_their_own_scales() -> None:
     values[:, tree.columns.index("Inclination")] *= -1
     truth["Inclination"][:3] = -1  # undefined
     findings = Findings()
-    asked = planted("efigi", "sigmoid", values, "efigi")
+    columns = {"T": {"edges": [4.0], "half_widths": [2.0, 1.0], "galaxies": 100}}
+    asked = planted("efigi", "sigmoid", values, "efigi", intervals={"coverage": 0.7, "columns": columns})
     attribute_figures(findings, asked, Catalog({"id": list(asked.ids), **truth}), 50, 1)
     rows = rows_of(findings, "efigi")
     assert rows["RMS error of T"]["value"] == pytest.approx(2, abs=1e-4)
@@ -164,6 +171,8 @@ def test_attributes_are_on_their_own_scales() -> None:
     assert rows["Spearman's correlation of Inclination"]["galaxies"] == n - 3
     bar = rows["ROC AUC of bars (Bar_Length 0.5 or more against 0)"]
     assert bar["value"] == 1 and bar["galaxies"] == int((truth["Bar_Length"] != 0.25).sum())
+    held = rows["share of 70% intervals with the true value, T"]
+    assert held["value"] == pytest.approx((truth["T"] + 2 < 4).mean(), abs=1e-4) and held["galaxies"] == n
 
 
 def test_votes_are_judged_as_the_challenge_did() -> None:

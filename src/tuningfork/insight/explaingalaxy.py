@@ -122,6 +122,9 @@ def _numbers(one: Attribution, random: Randomisation, removed: Deletion) -> dict
         "insertion": removed.insertion,
         "beats": removed.beats,
         "beats brightness": removed.beats_brightness,
+        "shares of the pixels": removed.shares.tolist(),
+        "answer without them": removed.deleted.tolist(),
+        "answer with them alone": removed.inserted.tolist(),
     }
 
 
@@ -181,7 +184,7 @@ def sensitivity(case: Case, one: Seen) -> Piece:
     targets = {target.name: target for target in case.targets_of(one)}
     curves: dict[str, tuple[tuple[float, ...], Floats]] = {}
     for kind, perturbation in PERTURBATIONS.items():
-        steps = perturbation.steps or tuple(float(k) for k in range(len(case.card.bands) + 1))
+        steps = perturbation.strengths(len(case.card.bands))
         change = perturbation.prepare(one.pixels[None], [one.id], case.display)
         pictures = np.concatenate([change(one.pixels[None], slice(0, 1), strength) for strength in steps])
         found = answers_to(case, pictures)
@@ -222,7 +225,8 @@ def _drawn_curves(case: Case, names: Sequence[str], curves: dict[str, tuple[tupl
         grid = drawn.subplots(rows, columns, squeeze=False, sharey=True).ravel()
         for axes, (kind, (steps, values)) in zip(grid, curves.items(), strict=False):
             for number, row in enumerate(values):
-                axes.plot(steps, row, marker="o", markersize=3, label=plain(names[number]), **line_style(number))
+                style = line_style(number) | PERTURBATIONS[kind].line
+                axes.plot(steps, row, marker="o", markersize=3, label=plain(names[number]), **style)
             axes.set_title(kind)
             axes.set_xlabel(SHORT.get(kind, ""), fontsize=7)
             if not scales:

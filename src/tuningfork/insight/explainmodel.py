@@ -125,7 +125,7 @@ def mean_curves(case: Case) -> Piece:
     first = answers_to(case, pixels)
     names = list(case.card.names[:1]) if case.head.is_attributes else []
     for kind, perturbation in PERTURBATIONS.items():
-        steps = perturbation.steps or tuple(float(k) for k in range(len(case.card.bands) + 1))
+        steps = perturbation.strengths(len(case.card.bands))
         change = perturbation.prepare(pixels, ids, case.display)
         found = [answers_to(case, change(pixels, slice(0, len(pixels)), strength)) for strength in steps]
         curves[kind] = steps, np.array([_moved(case, first, one, names) for one in found])
@@ -165,7 +165,7 @@ def _drawn(curves: dict[str, tuple[tuple[float, ...], Floats]], what: str) -> Fi
         drawn = Figure(figsize=(WIDTH, 4.9), layout="constrained")
         grid = drawn.subplots(2, 4, squeeze=False, sharey=True).ravel()
         for axes, (kind, (steps, values)) in zip(grid, curves.items(), strict=False):
-            axes.plot(steps, values, marker="o", markersize=3, **line_style(0))
+            axes.plot(steps, values, marker="o", markersize=3, **line_style(0) | PERTURBATIONS[kind].line)
             axes.set_title(kind)
             axes.set_xlabel(SHORT.get(kind, ""), fontsize=7)
         for axes in grid[len(curves) :]:

@@ -42,6 +42,15 @@ class Perturbation:
     steps: tuple[float, ...]
     prepare: Callable[[Pictures, Sequence[str], Display], Change]
 
+    def strengths(self, bands: int) -> tuple[float, ...]:
+        """Its usual strengths for galaxies of so many ``bands``."""
+        return self.steps or tuple(float(k) for k in range(bands + 1))
+
+    @property
+    def line(self) -> dict[str, str]:
+        """For matplotlib: no line between strengths that are names and no amounts, such as bands."""
+        return {} if self.steps else {"linestyle": "none"}
+
 
 def normal(ids: Sequence[str], purpose: str) -> Floats:
     """A number of the standard normal distribution per id, (N,), by a hash of ``purpose`` and the id.

@@ -142,7 +142,7 @@ def sensitivity(
     source = open_source(source) if isinstance(source, str | Path) else source
     folder = find_model(model)
     card = Card.load(folder)
-    usual = perturbation.steps or tuple(float(k) for k in range(len(card.bands) + 1))
+    usual = perturbation.strengths(len(card.bands))
     strengths = usual if steps is None else tuple(float(one) for one in steps)
     if not strengths or not np.isfinite(strengths).all():
         raise RecipeError(f"steps are {strengths}; they are numbers, one or more, such as {usual}")
@@ -183,9 +183,11 @@ def sensitivity_figure(found: Sensitivity, lines: Mapping[str, Sequence[Estimate
             values = np.array([[one.value, one.low, one.high] for one in points], np.float64)
             bars = np.nan_to_num(np.stack([values[:, 0] - values[:, 1], values[:, 2] - values[:, 0]])).clip(0)
             drawn: dict[str, Any] = {"marker": "osD^"[index % 4], "markersize": 4, "elinewidth": 0.8, "capsize": 2}
-            axes.errorbar(found.steps, values[:, 0], bars, label=label, **drawn, **line_style(index))
+            drawn |= line_style(index) | PERTURBATIONS[found.kind].line
+            axes.errorbar(found.steps, values[:, 0], bars, label=label, **drawn)
         if found.head == "classes":
-            axes.plot(found.steps, found.kept, "--", color=COLOURS[-1], linewidth=1, label="class as without it")
+            dashed: dict[str, Any] = {"linestyle": "--", "marker": "x"} | PERTURBATIONS[found.kind].line
+            axes.plot(found.steps, found.kept, color=COLOURS[-1], linewidth=1, label="class as without it", **dashed)
         axes.set(xlabel=found.strength, ylabel="share of galaxies", ylim=(-0.01, 1.02))
         if title:
             axes.set_title(title)

@@ -15,6 +15,7 @@ from ...galaxy.records import Source
 from ...galaxy.tree import CHALLENGE, Tree
 from .ask import Asked, ask, ids_of_part, open_heads
 from .findings import Findings, calibration_error, class_estimates, mean, rank_correlation, rms, roc_auc
+from .promise import interval_promises, set_promises
 
 SPIRALS = ("spiral_clockwise", "spiral_anticlockwise")
 # the four classes and the answers that each adds up
@@ -79,7 +80,7 @@ def four_labels(labels: NDArray[np.object_]) -> Ints:
 
 
 def class_figures(findings: Findings, asked: Asked, labels: NDArray[np.object_], resamples: int, views: int) -> None:
-    """Of the head gz1: elliptical against spiral, four classes, mergers, direction, calibration.
+    """Of the head gz1: elliptical against spiral, four classes, mergers, direction, calibration, sets.
 
     "Elliptical against spiral" compares the probability of elliptical with the sum of both spirals', among galaxies
     with one of these labels; edge-on discs are left out of it, and counted as spirals in a figure of their own.
@@ -123,10 +124,11 @@ def class_figures(findings: Findings, asked: Asked, labels: NDArray[np.object_],
     true = np.array([names.index(one) for one in labels[known]], np.int64)
     error, told_of = calibration_error(said[known], true, resamples)
     findings.add(GZ1, "expected calibration error, five classes", ON_GZ1, error, n, **told_of, **more)
+    set_promises(findings, GZ1, ON_GZ1, asked.heads[GZ1], said[known], true, resamples, more)
 
 
 def attribute_figures(findings: Findings, asked: Asked, truth: Catalog, resamples: int, views: int) -> None:
-    """Of the head efigi: error and rank order of T, bars, rank order of the inclination."""
+    """Of the head efigi: error and rank order of T, bars, rank order of the inclination, intervals."""
     done, tree = asked.answered(EFIGI), Tree.load("efigi")
     more = {"views": views, "rejected": int((~done).sum())}
 
@@ -147,6 +149,9 @@ def attribute_figures(findings: Findings, asked: Asked, truth: Catalog, resample
     area = roc_auc(true[clear] >= BARRED, said[clear], resamples)
     what = f"ROC AUC of bars (Bar_Length {BARRED:g} or more against {UNBARRED:g})"
     findings.add(EFIGI, what, ON_EFIGI, area, int(clear.sum()), **more)
+    head = asked.heads[EFIGI]
+    all_true = np.stack([np.asarray(truth[name], np.float64)[done] for name in head.names], axis=1)
+    interval_promises(findings, EFIGI, ON_EFIGI, head, asked.said(EFIGI)[done], all_true, resamples, more)
 
 
 def challenge_figures(

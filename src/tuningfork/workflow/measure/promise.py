@@ -41,6 +41,14 @@ def class_promises(
     for what, p in (("", said), (", without its temperature", scale(said, 1 / card.temperature))):
         error, told = calibration_error(p, truth, resamples)
         findings.add(name, f"expected calibration error{what}", on, error, n, **more, **told)
+    set_promises(findings, name, on, head, said, truth, resamples, more)
+
+
+def set_promises(
+    findings: Findings, name: str, on: str, head: Head, said: Floats, truth: Ints, resamples: int, more: More
+) -> None:
+    """Of classes: how many of the card's sets hold the true class, and how large these are; see class_promises."""
+    n = len(truth)
     if head.has_sets:
         rows = [head.likely(dict(zip(head.names, row, strict=True))) for row in said.tolist()]
         held: Bools = np.array([head.names[k] in row for k, row in zip(truth.tolist(), rows, strict=True)], bool)

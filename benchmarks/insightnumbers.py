@@ -1,0 +1,131 @@
+"""The numbers that docs/insight.md gives beside its pictures, from what benchmarks/insight.py wrote into its folder.
+
+    python benchmarks/insightnumbers.py FOLDER
+
+Intervals are of 1,000 bootstrap resamples of the galaxies (for neighbours: of the galaxies that are asked about).
+"""
+
+import collections
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute
+import pyarrow.parquet
+from sklearn.metrics import roc_auc_score
+
+from tuningfork import disk
+from tuningfork.evaluate.bootstrap import estimate, ratio
+from tuningfork.galaxy.catalog import Catalog
+from tuningfork.insight.embedding import Embedding
+from tuningfork.insight.neighbours import nearest
+
+K = 7  # neighbours, as many as the picture shows
+
+
+def truth(store: Path) -> dict[str, str]:
+    """The class of each galaxy of a store, by id."""
+    table = pyarrow.parquet.read_table(store / "catalog.parquet", columns=["id", "class"])
+    return dict(zip(table["id"].to_pylist(), table["class"].to_pylist(), strict=True))
+
+
+def say(found: dict[str, object], name: str, value: object, text: str) -> None:
+    """Print one number and keep it."""
+    found[name] = value
+    print(f"  {text}", flush=True)
+
+
+def share(right: np.ndarray) -> str:
+    """The mean of a share per galaxy, with its interval."""
+    found = estimate(lambda weights: {"share": ratio(weights @ right, weights.sum(axis=1))}, len(right))["share"]
+    assert not isinstance(found, list)
+    return f"{found.text(2)} of {len(right):,}"
+
+
+def neighbours(found: dict[str, object], features: Path, known: dict[str, str]) -> None:
+    """Of each class, the share of the K nearest others that are of it, beside the class's share of all."""
+    embedding = Embedding.open(features)
+    kinds = np.array([known[one] for one in embedding.ids])
+    rows, _ = nearest(embedding, embedding.values(), K + 1)
+    same = np.array(
+        [np.mean(kinds[[k for k in row if k != own][:K]] == kinds[own]) for own, row in enumerate(rows.tolist())]
+    )
+    for kind in sorted(set(kinds.tolist())):
+        its = kinds == kind
+        text = f"neighbours of {kind}: {share(same[its])} are of it (by chance {its.mean():.2f})"
+        say(found, f"neighbours {kind}", [float(same[its].mean()), float(its.mean())], text)
+
+
+def proposed(found: dict[str, object], votes: Path, batch: Path, known: dict[str, str]) -> None:
+    """How often the model is wrong among the galaxies proposed and among all, where the truth is one of its classes."""
+    table = pyarrow.parquet.read_table(votes)
+    said = dict(zip(table["id"].to_pylist(), table["class"].to_pylist(), strict=True))
+    classes = {name.removeprefix("p_") for name in table.column_names if name.startswith("p_")}
+    for name, ids in (("proposed", Catalog.read(batch).ids), ("all", list(said))):
+        wrong = np.array([said[one] != known[one] for one in ids if known[one] in classes], np.float64)
+        text = f"wrong among {name}: {share(wrong)} ({len(ids) - len(wrong)} more are of none of its classes)"
+        say(found, f"wrong among {name}", float(wrong.mean()), text)
+
+
+def oddest(found: dict[str, object], odd: Path, known: dict[str, str], count: int = 24) -> None:
+    """What the galaxies that anomalies ranks first are labelled."""
+    table = pyarrow.parquet.read_table(odd).sort_by("rank")
+    kinds = dict(collections.Counter(known[one] for one in table["id"].to_pylist()[:count]).most_common())
+    say(found, "oddest", kinds, f"the {count} oddest: {', '.join(f'{n} {kind}' for kind, n in kinds.items())}")
+
+
+def measured(found: dict[str, object], path: Path, known: dict[str, str]) -> None:
+    """Medians by class of what measure says."""
+    table = pyarrow.parquet.read_table(path)
+    good = table.filter(pyarrow.compute.equal(table["status"], "done"))
+    kinds = np.array([known[one] for one in good["id"].to_pylist()])
+    for kind in sorted(set(kinds.tolist())):
+        its = kinds == kind
+        medians = {name: float(np.nanmedian(good[name].to_numpy()[its])) for name in SHAPES}
+        told = ", ".join(f"{name} {value:.2f}" for name, value in medians.items())
+        say(found, f"medians {kind}", medians, f"medians of {its.sum()} {kind}: {told}")
+
+
+SHAPES = ("concentration", "sersic_n", "asymmetry", "gini", "m20")
+
+
+def told_apart(found: dict[str, object], path: Path, early: set[str]) -> None:
+    """How well one measure tells ``early`` galaxies from the others: ROC AUC, and which way round."""
+    table = pyarrow.parquet.read_table(path)
+    good = table.filter(pyarrow.compute.equal(table["status"], "done"))
+    yes = np.array([one in early for one in good["id"].to_pylist()])
+    for name in ("concentration", "m20", "gini", "sersic_n"):
+        value = good[name].to_numpy()
+        its, kind = value[np.isfinite(value)], yes[np.isfinite(value)]
+        sign = 1 if np.median(its[kind]) > np.median(its[~kind]) else -1
+
+        def auc(weights: np.ndarray, its: np.ndarray = sign * its, kind: np.ndarray = kind) -> dict[str, np.ndarray]:
+            both = [(row @ kind > 0) and (row @ ~kind > 0) for row in weights]
+            rows = zip(both, weights, strict=True)
+            return {
+                "auc": np.array([roc_auc_score(kind, its, sample_weight=row) if two else np.nan for two, row in rows])
+            }
+
+        told = estimate(auc, len(its))["auc"]
+        assert not isinstance(told, list)
+        text = f"{kind.sum()} ellipticals and {(~kind).sum()} spirals told apart by {name}: AUC {told.text(2)}"
+        say(found, f"told apart by {name}", told.as_dict(), text)
+
+
+def main(out: Path) -> None:
+    """Print all, and write them to numbers.json."""
+    found: dict[str, object] = {}
+    known = truth(out / ("gz1" if (out / "gz1").exists() else "sky"))
+    print("\nnumbers")
+    neighbours(found, out / "features.parquet", known)
+    proposed(found, out / "votes.parquet", out / "next.csv", known)
+    oddest(found, out / "odd.parquet", known)
+    measured(found, out / "shapes.parquet", truth(out / "flux") if (out / "flux").exists() else known)
+    if (out / "types.parquet").exists():
+        told_apart(found, out / "types.parquet", set(Catalog.read(out / "early.csv").ids))
+    disk.write_text(out / "numbers.json", json.dumps(found, indent=2))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
