@@ -12,6 +12,8 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import numpy as np
 
 from tuningfork import disk
 from tuningfork import recipe as recipes
+from tuningfork.data.split import uniform
 from tuningfork.evaluate.judge import evaluate
 from tuningfork.galaxy.union import Union
 from tuningfork.predict.predict import predict
@@ -29,20 +32,35 @@ from tuningfork.workflow.training import train
 SIMULATED = ("sky", "lenses")
 JUDGED = {"gz1": "gz1", "efigi": "efigi"}  # model -> its sample
 
-# name -> (changes to the recipe, samples that are left out, labels that are learnt: empty = all, views)
-VARIANTS: dict[str, tuple[dict[str, Any], tuple[str, ...], tuple[str, ...], int]] = {
-    "as they are made": ({}, (), (), 8),
-    "another seed": ({"train.train.seed": 1}, (), (), 8),
-    "one view": ({}, (), (), 1),
-    "60 views": ({}, (), (), 60),
-    "random start": ({"train.model.pretrained": ""}, (), (), 8),
-    "no simulated galaxies": ({}, SIMULATED, ("gz1", "stage", "efigi", "gz2"), 8),
-    "Galaxy Zoo 1 alone": ({}, (*SIMULATED, "efigi", "stripe82", "examples"), ("gz1",), 8),
-    "EFIGI alone": ({}, (*SIMULATED, "gz1", "stripe82", "examples"), ("stage", "efigi"), 8),
-    "64 px": ({"train.display.size": 64, "train.augment.shift": 3.0}, (), (), 8),
-    "whole picture": ({"train.display.petrosian": 0.0}, (), (), 8),
-    "no average of weights": ({"train.train.ema": 0.0}, (), (), 8),
-    "no balance": ({"train.train.balance": "none"}, (), (), 8),
+
+@dataclass(frozen=True)
+class Variant:
+    """What differs: ``changes`` to the recipe, samples left ``without``, the labels that are learnt (none given: all),
+    the ``share`` of training galaxies that teach (by lot, in the more epochs), and the views that are averaged."""
+
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    share: float = 1.0
+    views: int = 8
+
+
+VARIANTS: dict[str, Variant] = {
+    "as they are made": Variant(),
+    "another seed": Variant({"train.train.seed": 1}),
+    "one view": Variant(views=1),
+    "60 views": Variant(views=60),
+    "random start": Variant({"train.model.pretrained": ""}),
+    "half of the galaxies": Variant(share=0.5),
+    "a quarter of the galaxies": Variant(share=0.25),
+    "no simulated galaxies": Variant(without=SIMULATED, labels=("gz1", "stage", "efigi", "gz2")),
+    "Galaxy Zoo 1 alone": Variant(without=(*SIMULATED, "efigi", "stripe82", "examples"), labels=("gz1",)),
+    "EFIGI alone": Variant(without=(*SIMULATED, "gz1", "stripe82", "examples"), labels=("stage", "efigi")),
+    "64 px": Variant({"train.display.size": 64, "train.augment.shift": 3.0}),
+    "96 px": Variant({"train.display.size": 96, "train.augment.shift": 4.5}),
+    "whole picture": Variant({"train.display.petrosian": 0.0}),
+    "no average of weights": Variant({"train.train.ema": 0.0}),
+    "no balance": Variant({"train.train.balance": "none"}),
 }
 
 
@@ -58,14 +76,16 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=list(VARIANTS), choices=list(VARIANTS))
     choice = parser.parse_args()
     base = recipes.load(ReferenceRecipe, RECIPE)
-    short = {"train.train.epochs": choice.epochs, "train.display.size": choice.size, "train.augment.shift": 4.5}
+    short = {"train.display.size": choice.size, "train.augment.shift": 4.5}
     if choice.start:
         short["train.model.pretrained"] = choice.start
     union = gather_samples(choice.data, choice.samples or choice.out / "samples", base.sky, base.lenses)
     rows = []
     for name in choice.only:
-        changes, without, parts, views = VARIANTS[name]
-        rows.append(_row(name, union, recipes.replace(base, {**short, **changes}), without, parts, views, choice.out))
+        variant = VARIANTS[name]
+        steps = {"train.train.epochs": round(choice.epochs / variant.share)}  # as many of the optimiser for all
+        recipe = recipes.replace(base, {**short, **steps, **variant.changes})
+        rows.append(_row(name, variant, union, recipe, choice.out))
         print(json.dumps(rows[-1]), flush=True)
         disk.write_json(choice.out / "ablations.json", rows)
     print(table(rows))
@@ -91,31 +111,23 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _row(
-    name: str,
-    union: Union,
-    recipe: ReferenceRecipe,
-    without: tuple[str, ...],
-    parts: tuple[str, ...],
-    views: int,
-    out: Path,
-) -> dict[str, Any]:
+def _row(name: str, variant: Variant, union: Union, recipe: ReferenceRecipe, out: Path) -> dict[str, Any]:
     """Train one variant (kept where it is there), and judge it on the validation part."""
     assert union.catalog is not None
-    labels = recipe.train.labels
-    if parts:
-        kept = [part for part in recipes.to_mapping(labels)["parts"] if part["name"] in parts]
+    if variant.labels:
+        kept = [part for part in recipes.to_mapping(recipe.train.labels)["parts"] if part["name"] in variant.labels]
         recipe = recipes.replace(recipe, {"train.labels.parts": kept})
-    catalog = union.catalog
+    catalog, views = union.catalog, variant.views
     samples, ids = np.asarray(catalog["sample"]), np.asarray(catalog.ids)
-    some = catalog.select(ids[~np.isin(samples, without)].tolist())
+    drawn = (np.asarray(catalog["part"]) != "train") | (uniform(ids.tolist(), 3) < variant.share)
+    some = catalog.select(ids[~np.isin(samples, variant.without) & drawn].tolist())
     plain = name not in ("one view", "60 views")  # these judge the first variant's network again
     run = out / (name if plain else "as they are made").replace(" ", "-")
     began = time.monotonic()
     train(union, run, labels=some, recipe=recipe.train)
     row: dict[str, Any] = {"variant": name, "seconds": round(time.monotonic() - began)}
     for model, sample in JUDGED.items():
-        if parts and model not in parts:
+        if variant.labels and model not in variant.labels:
             continue
         here = (samples == sample) & (np.asarray(catalog["part"]) == "validation")
         chosen = ids[here].tolist()

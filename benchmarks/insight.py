@@ -108,14 +108,15 @@ def barred(store: Path) -> str:
     return str(table["id"].to_pylist()[int(bar.argmax())])
 
 
-def hundred(known: dict[str, str], path: Path) -> None:
-    """Labels of a hundred galaxies, as many of each class as there are classes for, drawn with seed 0."""
-    rng, classes = np.random.default_rng(0), sorted(set(known.values()))
-    lines = ["id,class"]
+def hundred(store: Path, known: dict[str, str], out: Path) -> None:
+    """Labels of a hundred galaxies, as many of each class as there are classes for, drawn with seed 0; and the rest."""
+    rng, classes, drawn = np.random.default_rng(0), sorted(set(known.values())), []
     for name in classes:
         ids = [one for one, its in known.items() if its == name]
-        lines += [f"{one},{name}" for one in rng.permutation(ids)[: LABELS // len(classes)]]
-    disk.write_text(path, "\n".join(lines) + "\n")
+        drawn += rng.permutation(ids)[: LABELS // len(classes)].tolist()
+    disk.write_text(out / "hundred.csv", "\n".join(["id,class", *(f"{one},{known[one]}" for one in drawn)]) + "\n")
+    rest = [one for one in known if one not in set(drawn)]
+    Catalog.read(store / "catalog.parquet").select(rest).write(out / "rest.parquet")
 
 
 def shapes(measured: Path, known: dict[str, str], path: Path) -> None:
@@ -174,9 +175,9 @@ def main() -> None:
     tuningfork("anomalies", features, "--out", out / "odd.parquet", "--figure", out / "odd.png")
     files = ["--out", out / "next.csv", "--figure", out / "next.png"]
     tuningfork("label-next", features, "--votes", votes, "--count", 24, *files)
-    hundred(known, out / "hundred.csv")
+    hundred(store, known, out)
     tuningfork("fit-few", features, "--labels", out / "hundred.csv", "--out", out / "few.parquet")
-    tuningfork("evaluate", out / "few.parquet", "--truth", store / "catalog.parquet", "--out", out / "few.html")
+    tuningfork("evaluate", out / "few.parquet", "--truth", out / "rest.parquet", "--out", out / "few.html")
     tuningfork("measure", few, "--out", out / "shapes.parquet")
     shapes(out / "shapes.parquet", insightnumbers.truth(few) if choice.data is None else known, out / "shapes.png")
     colours = ["--catalog", votes, "--colour", "class", "--image", out / "atlas.jpg", "--figure", out / "atlas.png"]
