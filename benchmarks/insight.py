@@ -10,6 +10,7 @@ features that are there are kept and the rest is made anew.
 
 import argparse
 import html
+import os
 import shlex
 import shutil
 import subprocess
@@ -34,13 +35,17 @@ MEASURED = 100  # for measure
 SHOWN = ("elliptical", "spiral_clockwise", "spiral_anticlockwise", "edge_on", "merger")
 
 
-def tuningfork(*words: object) -> None:
-    """One command, printed and run; ends the script where it fails (3: some galaxies were rejected, is fine)."""
+def tuningfork(*words: object, into: Path | None = None) -> None:
+    """One command, printed and run, what it prints ``into`` a file where that is given.
+
+    Ends the script where the command fails (3: some galaxies were rejected, is fine).
+    """
     told = [str(word) for word in words]
     print(f"\n$ tuningfork {shlex.join(told)}", flush=True)
     began = time.perf_counter()
     start = [sys.executable, "-c", "from tuningfork.cli import main; main()"]
-    code = subprocess.run([*start, *told], check=False).returncode
+    with open(into or os.devnull, "wb") as file:
+        code = subprocess.run([*start, *told], check=False, stdout=file if into else None).returncode
     print(f"({time.perf_counter() - began:.0f} s)", flush=True)
     if code not in (0, 3):
         sys.exit(code)
@@ -88,6 +93,12 @@ def types(out: Path) -> None:
     disk.write_text(out / "early.csv", "\n".join(["id", *ids[0]]) + "\n")
     some([out / "efigi-pictures" / f"{one}.jpg" for one in ids[0] + ids[1]], out / "types")
     tuningfork("measure", out / "types", "--out", out / "types.parquet")
+
+
+def explain(out: Path, model: str, store: Path, *words: object) -> None:
+    """The page of a model, its figures, and its numbers in MODEL.json."""
+    files = ["--out", out / f"{model}.html", "--figures", out / f"{model}-figures", "--json"]
+    tuningfork("explain", model, "--galaxies", store, *words, *files, into=out / f"{model}.json")
 
 
 def surest(votes: Path, known: dict[str, str]) -> list[str]:
@@ -167,10 +178,8 @@ def main() -> None:
     tuningfork("predict", store, "--model", "gz1", "--out", votes)
     asked = surest(votes, known)
     ids = [word for one in asked for word in ("--ids", one)]
-    files = ["--out", out / "gz1.html", "--figures", out / "gz1-figures"]
-    tuningfork("explain", "gz1", "--galaxies", store, *ids, *files)
-    files = ["--out", out / "efigi.html", "--figures", out / "efigi-figures"]
-    tuningfork("explain", "efigi", "--galaxies", second, "--ids", barred(second), "--target", "Bar_Length", *files)
+    explain(out, "gz1", store, *ids)
+    explain(out, "efigi", second, "--ids", barred(second), "--target", "Bar_Length")
     tuningfork("similar", features, *asked, "--k", 7, "--figure", out / "similar.png")
     tuningfork("anomalies", features, "--out", out / "odd.parquet", "--figure", out / "odd.png")
     files = ["--out", out / "next.csv", "--figure", out / "next.png"]

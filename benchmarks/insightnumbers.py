@@ -113,11 +113,43 @@ def told_apart(found: dict[str, object], path: Path, early: set[str]) -> None:
         say(found, f"told apart by {name}", told.as_dict(), text)
 
 
+def explained(found: dict[str, object], path: Path) -> None:
+    """What explain tells in numbers: maps that can be believed, answers as pixels go, dreams, units, mean curves."""
+    numbers = json.loads(path.read_text())["numbers"]
+    believed: collections.Counter[str] = collections.Counter()
+    for one, its in numbers["galaxies"].items():
+        for target, told in its.get("attribution", {}).items():
+            believed.update(each["believed"] for each in told["maps"].values())
+            for method, each in told["maps"].items():
+                pairs = zip(each["shares of the pixels"][1:-1], each["answer without them"][1:-1], strict=True)
+                gone = ", ".join(f"{value:.2f} without {share:.0%}" for share, value in pairs)
+                text = f"{path.stem} {one}, {target} {told['value']:.2f}, {method} ({each['believed']}): {gone}"
+                say(found, f"{path.stem} {one} {target} {method}", each["answer without them"], text)
+        for target, (before, after) in its.get("dream", {}).items():
+            text = f"{path.stem} {one}, dream of {target}: {before:.2f} to {after:.2f}"
+            say(found, f"{path.stem} {one} dream", [before, after], text)
+        for kind, curve in its.get("sensitivity", {}).items() if path.stem == "efigi" else ():
+            answer = next(iter(set(curve) & set(its["attribution"])))
+            steps = zip(curve["strengths"], curve[answer], strict=True)
+            told = ", ".join(f"{value:.2f} at {step:g}" for step, value in steps)
+            say(found, f"{path.stem} {one} {kind}", curve[answer], f"{path.stem} {one}, {answer} with {kind}: {told}")
+    say(found, f"{path.stem} believed", dict(believed), f"{path.stem}: maps that can be believed: {dict(believed)}")
+    how = [unit["correlation"] for unit in numbers["model"]["exemplars"]["units"]]
+    say(found, f"{path.stem} units", how, f"{path.stem}: units go with answers by {min(how):.2f} to {max(how):.2f}")
+    mean = numbers["model"]["mean sensitivity"]
+    for kind, curve in mean["curves"].items():
+        told = ", ".join(f"{value:.2f} at {step:g}" for step, value in zip(*curve.values(), strict=True))
+        text = f"{path.stem}, {mean['measure']}, {mean['galaxies']} galaxies, {kind}: {told}"
+        say(found, f"{path.stem} mean {kind}", curve["moved"], text)
+
+
 def main(out: Path) -> None:
     """Print all, and write them to numbers.json."""
     found: dict[str, object] = {}
     known = truth(out / ("gz1" if (out / "gz1").exists() else "sky"))
     print("\nnumbers")
+    for model in ("gz1", "efigi"):
+        explained(found, out / f"{model}.json")
     neighbours(found, out / "features.parquet", known)
     proposed(found, out / "votes.parquet", out / "next.csv", known)
     oddest(found, out / "odd.parquet", known)

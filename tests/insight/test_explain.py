@@ -239,10 +239,28 @@ def test_verdicts(correlation: float, beaten: int, bright: bool, believed: str, 
     others = np.zeros((21, 2))
     others[0, 1] = 0.9 if bright else 0.1
     others[1:, 1] = [0.1] * beaten + [0.9] * (20 - beaten)
-    flat = np.array([0.0, 0.0])
-    removed = Deletion(None, np.array([0.0, 1.0]), flat, flat + 0.5, others)  # type: ignore[arg-type]
+    shares, falls = np.array([0.0, 0.1, 1.0]), np.array([0.9, 0.4, 0.1])
+    removed = Deletion(None, shares, falls, falls + 0.5, others)  # type: ignore[arg-type]
     found, why = verdict(random, removed)
     assert found == believed and words in why
+
+
+@pytest.mark.parametrize(
+    ("deleted", "believed"),
+    [
+        ([0.9, 0.9, 0.6, 0.5, 0.1], BELIEVED),  # half of the way by half of the pixels
+        ([0.9, 0.5, 0.9, 0.9, 0.1], BELIEVED),
+        ([0.9, 0.9, 0.6, 0.51, 0.1], DOUBTED),
+        ([0.9, 0.9, 0.9, 0.9, 0.95], BELIEVED),  # the sky's own answer: no map can take it away
+    ],
+)
+def test_a_map_by_which_the_answer_stands_is_doubted(deleted: list[float], believed: str) -> None:
+    random = Randomisation(None, ("", "conv1"), np.zeros((2, 4, 4)), np.array([1.0, 0.1]))  # type: ignore[arg-type]
+    shares, curve = np.array([0.0, 0.1, 0.3, 0.5, 1.0]), np.array(deleted)
+    others = np.array([[0.0, 0.0], *[[0.9, 0.0]] * 20])
+    removed = Deletion(None, shares, curve, curve[::-1], others)  # type: ignore[arg-type]
+    found, why = verdict(random, removed)
+    assert found == believed and ("the answer stands" in why) == (believed == DOUBTED)
 
 
 def test_a_shipped_model_explains_real_galaxies(real_data: Path, tmp_path: Path) -> None:

@@ -161,6 +161,15 @@ class Deletion:
         return (1 + round(n * (1 - self.beats))) / (1 + n) <= CHANCE
 
     @property
+    def falls(self) -> bool:
+        """Whether the answer has gone half of the way down to that of the empty sky before half of the pixels are gone.
+
+        True as well where it does not fall at all, since then no map can make it: the sky alone has this answer.
+        """
+        whole, empty = self.deleted[0], self.deleted[-1]
+        return bool(whole <= empty or self.deleted[self.shares <= 0.5].min() <= (whole + empty) / 2)
+
+    @property
     def beats_brightness(self) -> bool:
         """Whether the map does better than taking pixels by how far they are from the sky."""
         return bool(self.insertion - self.deletion > self.others[0, 1] - self.others[0, 0])

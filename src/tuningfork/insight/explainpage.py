@@ -78,6 +78,12 @@ def verdict(random: Randomisation, removed: Deletion) -> tuple[str, str]:
             f"{forgets}, but what it marks matters hardly more than other places: it beats {beats:.0%} of {n} of them."
         )
         return DOUBTED, why
+    if not removed.falls:
+        why = (
+            f"{forgets}, and what it marks matters more than {beats:.0%} of {n} other places, but the answer stands "
+            "when half of the pixels are gone by it."
+        )
+        return DOUBTED, why
     bright = "" if removed.beats_brightness else " Taking the brightest pixels does as well, though."
     return BELIEVED, f"{forgets}, and what it marks matters more than {beats:.0%} of {n} other places.{bright}"
 
