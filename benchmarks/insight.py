@@ -67,10 +67,11 @@ def galaxies_of(data: Path | None, n: int, out: Path) -> tuple[Path, Path, Path]
 
 
 def some(paths: list[Path], folder: Path) -> Path:
-    """A folder with copies of some files."""
+    """A folder with copies of some files; those that are there stay as they are."""
     disk.make_folder(folder)
     for path in paths:
-        shutil.copyfile(path, folder / path.name)
+        if not (folder / path.name).exists():
+            shutil.copyfile(path, folder / path.name)
     return folder
 
 

@@ -29,12 +29,15 @@ _LARGEST = 2048  # px, side of a dream
 class Dream:
     """A galaxy uint8 (bands, size, size), what became of it, and how much both excite the objectives (T).
 
+    ``head`` and ``names`` (K) say what the answers are, as on the model's card.
+
     ``picture`` uint8 (bands, L, L) is as large as the last octave; ``small`` the same at the network's size, by which
     ``after`` (T,) and ``answers_after`` (K,) are measured; ``before`` and ``answers_before`` are the galaxy's.
     """
 
     objectives: tuple[Objective, ...]
     bands: tuple[str, ...]
+    head: str
     names: tuple[str, ...]
     galaxy: Pictures
     picture: Pictures
@@ -45,7 +48,7 @@ class Dream:
     answers_after: NDArray[np.float32]
 
     def figure(self) -> Figure:
-        """The galaxy beside its dream, each with the answer that it gets most of and how it excites the objectives."""
+        """The galaxy beside its dream, each with its likeliest class or what is asked of it, and its excitations."""
         with matplotlib.rc_context(STYLE):
             figure = Figure(figsize=(7.6, 4.4), layout="constrained")
             sides = (
@@ -54,12 +57,21 @@ class Dream:
             )
             for axes, (what, picture, values, answers) in zip(figure.subplots(1, 2), sides, strict=True):
                 show(axes, picture, self.bands)
-                top = int(answers.argmax())
-                lines = [f"{what}: {self.names[top]} {answers[top]:.3g}"]
+                lines = [f"{what}{self._told(answers)}"]
                 for one, value in [*zip(self.objectives, values, strict=True)][:4]:
                     lines.append(f"{one}{' before the head' if one.answer else ''}: {value:.3g}")
                 axes.set_title("\n".join(lines), fontsize=8)
         return figure
+
+    def _told(self, answers: NDArray[np.float32]) -> str:
+        """The likeliest class; of attributes, each on a scale of its own, the first asked for; of votes none."""
+        asked = [one.answer for one in self.objectives if one.answer]
+        if self.head == "classes":
+            top = int(answers.argmax())
+            return f": {self.names[top]} {answers[top]:.3g}"
+        if asked and self.head == "sigmoid":
+            return f": {asked[0]} at {answers[self.names.index(asked[0])]:.3g} of its scale"
+        return ""
 
 
 def dream(
@@ -107,7 +119,7 @@ def dream(
     small = (_shrunk(x, net.size)[0].clamp(0, 1) * 255).round().to(torch.uint8).numpy() if octaves > 1 else picture
     both = np.stack([galaxy, small])
     values, answers = excitations(net, both, objectives), answer(net, both)
-    told = (tuple(objectives), net.bands, net.head.names, galaxy, picture, small)
+    told = (tuple(objectives), net.bands, net.head.kind, net.head.names, galaxy, picture, small)
     return Dream(*told, values[0], values[1], answers[0], answers[1])
 
 
