@@ -15,11 +15,12 @@ from tuningfork.cli import explaining
 from tuningfork.errors import BandError, RecipeError
 from tuningfork.galaxy.cutout import Record
 from tuningfork.galaxy.display import to_picture
+from tuningfork.galaxy.source import open_sources
 from tuningfork.galaxy.store import StoreWriter
 from tuningfork.insight.checks import Deletion, Randomisation
 from tuningfork.insight.exemplars import in_order
 from tuningfork.insight.explain import PARTS, explain
-from tuningfork.insight.explaincase import MOST_FILES, choose, open_case, open_sources, usual_layers
+from tuningfork.insight.explaincase import MOST_FILES, choose, open_case, usual_layers
 from tuningfork.insight.explaingalaxy import OF_GALAXY
 from tuningfork.insight.explainmodel import OF_MODEL, among, units_of_answers
 from tuningfork.insight.explainpage import BELIEVED, DOUBTED, REFUSED, verdict
@@ -177,7 +178,7 @@ def test_without_places_maps_are_left_out_unless_asked_for(place: Path, monkeypa
 
 
 def test_galaxies_are_chosen_as_told(place: Path) -> None:
-    (store,) = open_sources([place / "store"], None)
+    (store,) = open_sources(place / "store", None, "explain")
     assert choose([store], (), 0, 0, 0) == (["g00"], [], "")
     chosen, among_them, _ = choose([store], ["g07"], 0, 4, 0)
     assert chosen == ["g07"] and among_them[0] == "g07" and len(set(among_them)) == 4

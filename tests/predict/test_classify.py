@@ -239,7 +239,7 @@ def test_what_cannot_be_is_refused_before_any_work(models: Path, draw_to, tmp_pa
     for wrong in ({"views": 3}, {"threads": -1}, {"out": tmp_path / "a.txt"}, {"engine": "abacus"}):
         with pytest.raises(RecipeError):
             classify(path, models, **wrong)
-    with pytest.raises(RecipeError, match="name a picture"):
+    with pytest.raises(RecipeError, match="name galaxies to classify"):
         classify([], models)
 
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import BadStore
+from ..errors import BadStore, RecipeError
 from .catalog import Catalog
 from .folder import FORMATS, Folder, image_format, look_through, stem
 from .hdf5 import Hdf5Stack
 from .imagetable import ImageTable
 from .pattern import is_pattern, open_pattern
-from .records import Source
+from .records import Source, refuse_duplicates
 from .stack import Stack, holds_stack
 from .store import MANIFEST, PLAN, Store
 
-__all__ = ["Source", "open_source"]
+__all__ = ["Source", "open_source", "open_sources"]
 
 _HDF5, _PARQUET = (".h5", ".hdf5", ".hdf", ".he5"), (".parquet", ".pq")
 
@@ -54,6 +55,21 @@ def open_source(
         catalog = catalog if isinstance(catalog, Catalog) else Catalog.read(catalog)
         source.with_catalog(catalog.select(source.ids))
     return source
+
+
+def open_sources(places: str | Path | Sequence[str | Path], bands: tuple[str, ...] | None, what: str) -> list[Source]:
+    """The galaxies of files, folders and stores, for those who look at few of them: ids differ over all of them.
+
+    ``what`` is a verb, for the message where none is named (:class:`~tuningfork.errors.RecipeError`).
+    """
+    names = dict.fromkeys(map(str, [places] if isinstance(places, str | Path) else places))
+    if not names:
+        raise RecipeError(f"name galaxies to {what}: pictures, a folder of them, or a store")
+    opened = [open_source(one, bands=bands) for one in names]
+    if len(opened) > 1:
+        ids = [one for source in opened for one in source.ids]
+        refuse_duplicates(ids, [source.path for source in opened for _ in source.ids], f"{what} them one by one")
+    return opened
 
 
 def _opened(path: str | Path, bands: tuple[str, ...] | None, pixel_scale: float | None, stack: bool | None) -> Source:

@@ -22,6 +22,7 @@ from ..evaluate.judge import plain
 from ..evaluate.report import Text, render
 from ..galaxy.cutout import Rejected
 from ..galaxy.records import Source
+from ..galaxy.source import open_sources
 from ..predict.inwords import tell
 from .contactsheet import save_figure
 from .explaincase import (
@@ -33,7 +34,6 @@ from .explaincase import (
     choose,
     look,
     open_case,
-    open_sources,
     refuse_other_bands,
     see,
 )
@@ -127,7 +127,7 @@ def explain(
     """
     _check(parts, out, figures, n, compare)
     began = time.monotonic()
-    opened = open_sources([galaxies] if isinstance(galaxies, (str, Path)) else galaxies, bands)
+    opened = open_sources(galaxies, bands, "explain")
     chosen, among, note = choose(opened, ids, n, compare, seed)
     case = open_case(model, thorough=thorough, seed=seed, methods=methods, layers=layers, targets=targets)
     seconds = {"open": time.monotonic() - began}

@@ -17,8 +17,7 @@ from ..evaluate.bootstrap import Floats
 from ..galaxy.cutout import Cutout, Record, Rejected
 from ..galaxy.display import Display, render, render_record
 from ..galaxy.frame import SourceFound, find_source
-from ..galaxy.records import Source, refuse_duplicates
-from ..galaxy.source import open_source
+from ..galaxy.records import Source
 from ..model.card import Card, find_model, load_golden
 from ..model.net import GalaxyNet
 from ..model.weights import answer, load
@@ -280,17 +279,6 @@ def read(case: Case, target: Target, answers: NDArray[np.float32]) -> Floats:
     if case.card.head == "dirichlet":
         p = p / answers[..., target.first : target.last].sum(axis=-1)
     return np.asarray(target.low + p * (target.high - target.low))
-
-
-def open_sources(places: Sequence[str | Path], bands: tuple[str, ...] | None) -> list[Source]:
-    """The galaxies of files, folders and stores, whose ids differ over all of them."""
-    if not places:
-        raise RecipeError("name galaxies to explain the model by: pictures, a folder of them, or a store")
-    opened = [open_source(one, bands=bands) for one in dict.fromkeys(map(str, places))]
-    if len(opened) > 1:
-        ids = [one for source in opened for one in source.ids]
-        refuse_duplicates(ids, [source.path for source in opened for _ in source.ids], "explain them one by one")
-    return opened
 
 
 def choose(

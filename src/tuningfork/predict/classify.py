@@ -23,8 +23,7 @@ from .. import __version__, disk
 from ..errors import BadCatalog, BadImage, Reason, RecipeError, Stopped
 from ..galaxy.cutout import Record, Rejected
 from ..galaxy.frame import SourceFound, find_source
-from ..galaxy.records import Source, refuse_duplicates
-from ..galaxy.source import open_source
+from ..galaxy.source import open_sources
 from .ahead import ahead
 from .answers import Galaxy, Head
 from .answertable import AnswerTable, check_table
@@ -128,7 +127,7 @@ def classify(
     if out is not None:
         check_table(out)
     cores = threads or len(os.sched_getaffinity(0))
-    opened = _open_sources([sources] if isinstance(sources, (str, Path)) else sources, bands)
+    opened = open_sources(sources, bands, "classify")
     named = [models] if isinstance(models, (str, Path)) else models
     eyes = open_eyes(named, chosen_views(views), resize, engine, threads)
     heads = tuple(head for eye in eyes for head in eye.heads)
@@ -261,14 +260,3 @@ class _Account:
             tuple(self.kept), heads, self.total, self.n - rejected, rejected, seconds, engine, out, notes,
             self.reasons, self.portraits,
         )  # fmt: skip
-
-
-def _open_sources(places: Sequence[str | Path], bands: tuple[str, ...] | None) -> list[Source]:
-    """The sources, whose ids differ over all of them."""
-    if not places:
-        raise RecipeError("name a picture, or a folder of pictures, to classify")
-    opened = [open_source(one, bands=bands) for one in dict.fromkeys(map(str, places))]
-    if len(opened) > 1:
-        ids = [one for source in opened for one in source.ids]
-        refuse_duplicates(ids, [source.path for source in opened for _ in source.ids], "classify them one by one")
-    return opened
