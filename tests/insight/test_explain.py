@@ -28,16 +28,9 @@ from tuningfork.model import weights
 from tuningfork.model.card import Card
 from tuningfork.model.net import GalaxyNet, net_from_card
 
+from .discs import disc
+
 BANDS, SIDE = ("red", "green", "blue"), 32
-
-
-def image(seed: int) -> np.ndarray:
-    """A tilted disc with noise, (40, 40, 3) uint8."""
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[:40, :40] - 19.5
-    angle = rng.uniform(0, np.pi)
-    flux = np.exp(-np.hypot(x * np.cos(angle) + y * np.sin(angle), 2 * (y * np.cos(angle) - x * np.sin(angle))) / 5)
-    return np.clip(220 * flux[..., None] * [1, 0.8, 0.6] + rng.normal(10, 3, (40, 40, 3)), 0, 255).astype(np.uint8)
 
 
 def made(folder: Path, backbone: str = "s2_cnn", bands: tuple[str, ...] = BANDS) -> tuple[GalaxyNet, Card]:
@@ -58,10 +51,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("explaining")
     with StoreWriter(folder / "store") as writer:
         for k in range(10):
-            record = Record.from_picture(f"g{k:02d}", image(k))
+            record = Record.from_picture(f"g{k:02d}", disc(k, 40))
             writer.add(record if k != 5 else Record("g05", b"no picture", "jpeg", record.bands))
     for k in (1, 2):
-        (folder / f"one{k}.jpg").write_bytes(Record.from_picture("", image(k)).data)
+        (folder / f"one{k}.jpg").write_bytes(Record.from_picture("", disc(k, 40)).data)
     (folder / "broken.jpg").write_bytes(b"no picture")
     made(folder / "net")
     return folder
@@ -105,7 +98,7 @@ def test_figures_are_files_named_by_part_and_galaxy(place: Path, tmp_path: Path,
     ids = ["Twin", "twin", "a/b: c"]  # two that differ by case alone, and one that is no name for a file
     with StoreWriter(tmp_path / "store") as writer:
         for k, name in enumerate([*ids, "one"]):
-            writer.add(Record.from_picture(name, image(k)))
+            writer.add(Record.from_picture(name, disc(k, 40)))
     shown = tmp_path / "shown"
     words = ("--parts", "filters,answers,dream", "--n", "4", "--compare", "0", "--figures", shown)
     told = json.loads(run("explain", place / "net", "--galaxies", tmp_path / "store", *words, "--json").out)

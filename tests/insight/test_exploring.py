@@ -29,16 +29,9 @@ from tuningfork.model.card import Card
 from tuningfork.model.head import make_head
 from tuningfork.model.net import FeatureNet, GalaxyNet
 
+from .discs import disc
+
 BANDS, SIDE = ("red", "green", "blue"), 24
-
-
-def image(seed: int) -> np.ndarray:
-    """A tilted disc with noise, (32, 32, 3) uint8."""
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[:32, :32] - 15.5
-    angle = rng.uniform(0, np.pi)
-    flux = np.exp(-np.hypot(x * np.cos(angle) + y * np.sin(angle), 2 * (y * np.cos(angle) - x * np.sin(angle))) / 5)
-    return np.clip(220 * flux[..., None] * [1, 0.8, 0.6] + rng.normal(10, 3, (32, 32, 3)), 0, 255).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +44,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exploring")
     with StoreWriter(folder / "store") as writer:
         for k in range(12):
-            record = Record.from_picture(f"g{k:02d}", image(k))
+            record = Record.from_picture(f"g{k:02d}", disc(k, 32))
             writer.add(record if k != 5 else Record("g05", b"no picture", "jpeg", record.bands))
     card = Card(
         "one", BANDS, {"size": SIDE, "bands": list(BANDS)}, "classes", ("flat", "round"), "s1", mean=(0.2,) * 3,
@@ -219,7 +212,7 @@ def test_pictures_of_other_weights_are_refused(place: Path, features: Path, tmp_
     bad.write_bytes(b"nothing")
     with pytest.raises(BadImage, match=r"bad\.jpg"):
         similar(features, bad, engine="onnxruntime")
-    bad.write_bytes(Record.from_picture("a", image(0)).data)
+    bad.write_bytes(Record.from_picture("a", disc(0, 32)).data)
     with pytest.raises(BadStore, match="other weights"):
         similar(features, bad, model=place / "whole", engine="onnxruntime")
 
