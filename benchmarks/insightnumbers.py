@@ -22,6 +22,7 @@ from tuningfork.insight.embedding import Embedding
 from tuningfork.insight.neighbours import nearest
 
 K = 7  # neighbours, as many as the picture shows
+SHAPES = ("concentration", "sersic_n", "asymmetry", "gini", "m20")
 
 
 def truth(store: Path) -> dict[str, str]:
@@ -87,9 +88,6 @@ def measured(found: dict[str, object], path: Path, known: dict[str, str]) -> Non
         say(found, f"medians {kind}", medians, f"medians of {its.sum()} {kind}: {told}")
 
 
-SHAPES = ("concentration", "sersic_n", "asymmetry", "gini", "m20")
-
-
 def told_apart(found: dict[str, object], path: Path, early: set[str]) -> None:
     """How well one measure tells ``early`` galaxies from the others: ROC AUC, and which way round."""
     table = pyarrow.parquet.read_table(path)
@@ -128,6 +126,14 @@ def explained(found: dict[str, object], path: Path) -> None:
         for target, (before, after) in its.get("dream", {}).items():
             text = f"{path.stem} {one}, dream of {target}: {before:.2f} to {after:.2f}"
             say(found, f"{path.stem} {one} dream", [before, after], text)
+        if "blocks" in its:
+            added = list(its["blocks"]["units"].values())
+            text = f"{path.stem} {one}: units of {its['blocks']['answer']} add {min(added):.2f} to {max(added):.2f}"
+            say(found, f"{path.stem} {one} blocks", added, text)
+        if its.get("measured"):
+            shape = {name: its["measured"][name] for name in SHAPES}
+            told = ", ".join(f"{name} {value:.2f}" for name, value in shape.items())
+            say(found, f"{path.stem} {one} measured", shape, f"{path.stem} {one} measured: {told}")
         for kind, curve in its.get("sensitivity", {}).items() if path.stem == "efigi" else ():
             answer = next(iter(set(curve) & set(its["attribution"])))
             steps = zip(curve["strengths"], curve[answer], strict=True)
