@@ -187,7 +187,16 @@ def main() -> None:
     tuningfork("label-next", features, "--votes", votes, "--count", 24, *files)
     hundred(store, known, out)
     tuningfork("fit-few", features, "--labels", out / "hundred.csv", "--out", out / "few.parquet")
-    tuningfork("evaluate", out / "few.parquet", "--truth", out / "rest.parquet", "--out", out / "few.html")
+    tuningfork(
+        "evaluate",
+        out / "few.parquet",
+        "--truth",
+        out / "rest.parquet",
+        "--unmatched",
+        "drop",
+        "--out",
+        out / "few.html",
+    )
     tuningfork("measure", few, "--out", out / "shapes.parquet")
     shapes(out / "shapes.parquet", insightnumbers.truth(few) if choice.data is None else known, out / "shapes.png")
     colours = ["--catalog", votes, "--colour", "class", "--image", out / "atlas.jpg", "--figure", out / "atlas.png"]
