@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -234,9 +235,14 @@ def test_verdicts(correlation: float, beaten: int, bright: bool, believed: str, 
     others[0, 1] = 0.9 if bright else 0.1
     others[1:, 1] = [0.1] * beaten + [0.9] * (20 - beaten)
     shares, falls = np.array([0.0, 0.1, 1.0]), np.array([0.9, 0.4, 0.1])
-    removed = Deletion(None, shares, falls, falls + 0.5, others)  # type: ignore[arg-type]
+    removed = Deletion(of_a_scale(0, 1), shares, falls, falls + 0.5, others)
     found, why = verdict(random, removed)
     assert found == believed and words in why
+
+
+def of_a_scale(low: float, high: float) -> Any:
+    """What a deletion is of, so far as verdicts ask."""
+    return SimpleNamespace(target=SimpleNamespace(low=low, high=high))
 
 
 @pytest.mark.parametrize(
@@ -245,16 +251,19 @@ def test_verdicts(correlation: float, beaten: int, bright: bool, believed: str, 
         ([0.9, 0.9, 0.6, 0.5, 0.1], BELIEVED),  # half of the way by half of the pixels
         ([0.9, 0.5, 0.9, 0.9, 0.1], BELIEVED),
         ([0.9, 0.9, 0.6, 0.51, 0.1], DOUBTED),
-        ([0.9, 0.9, 0.9, 0.9, 0.95], BELIEVED),  # the sky's own answer: no map can take it away
     ],
 )
 def test_a_map_by_which_the_answer_stands_is_doubted(deleted: list[float], believed: str) -> None:
     random = Randomisation(None, ("", "conv1"), np.zeros((2, 4, 4)), np.array([1.0, 0.1]))  # type: ignore[arg-type]
     shares, curve = np.array([0.0, 0.1, 0.3, 0.5, 1.0]), np.array(deleted)
-    others = np.array([[0.0, 0.0], *[[0.9, 0.0]] * 20])
-    removed = Deletion(None, shares, curve, curve[::-1], others)  # type: ignore[arg-type]
-    found, why = verdict(random, removed)
-    assert found == believed and ("the answer stands" in why) == (believed == DOUBTED)
+    others = np.array([[0.0, 0.0], *[[99.0, 0.0]] * 20])  # all displaced maps are worse
+    for low, high in ((0, 1), (-6, 11)):  # on any scale
+        whole = low + (high - low) * curve
+        found, why = verdict(random, Deletion(of_a_scale(low, high), shares, whole, whole[::-1], others))
+        assert found == believed and ("the answer stands" in why) == (believed == DOUBTED)
+    sky = whole[:1] - (high - low) * np.array([0, 0.1, 0.2, 0.1, 0.04])  # an answer that the empty sky has, too
+    found, why = verdict(random, Deletion(of_a_scale(low, high), shares, sky, whole, others))
+    assert found == DOUBTED and "no map can show" in why
 
 
 def test_a_shipped_model_explains_real_galaxies(real_data: Path, tmp_path: Path) -> None:

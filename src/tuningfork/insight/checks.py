@@ -161,13 +161,14 @@ class Deletion:
         return (1 + round(n * (1 - self.beats))) / (1 + n) <= CHANCE
 
     @property
-    def falls(self) -> bool:
-        """Whether the answer has gone half of the way down to that of the empty sky before half of the pixels are gone.
+    def reach(self) -> float:
+        """How far the answer falls from the galaxy to the empty sky, in shares of its scale; what maps can show."""
+        return float((self.deleted[0] - self.deleted[-1]) / (self.of.target.high - self.of.target.low))
 
-        True as well where it does not fall at all, since then no map can make it: the sky alone has this answer.
-        """
-        whole, empty = self.deleted[0], self.deleted[-1]
-        return bool(whole <= empty or self.deleted[self.shares <= 0.5].min() <= (whole + empty) / 2)
+    @property
+    def falls(self) -> bool:
+        """Whether the answer has gone half of the way to that of the empty sky when half of the pixels are gone."""
+        return bool(self.deleted[self.shares <= 0.5].min() <= (self.deleted[0] + self.deleted[-1]) / 2)
 
     @property
     def beats_brightness(self) -> bool:
@@ -181,7 +182,7 @@ class Deletion:
             axes = figure.subplots()
             axes.plot(self.shares, self.deleted, color=COLOURS[1], label=f"deletion, area {self.deletion:.2f}")
             axes.plot(self.shares, self.inserted, color=COLOURS[0], label=f"insertion, area {self.insertion:.2f}")
-            name = {VALUE: "value, from empty to whole"}.get(self.of.target.scale, "probability or share of votes")
+            name = {VALUE: "value"}.get(self.of.target.scale, "probability or share of votes")
             axes.set(xlabel="share of pixels, the map's largest first", ylabel=name, xlim=(0, 1))
             light = self.others[0]
             beaten = f"beats {self.beats:.0%} of {len(self.others) - 1} displaced maps"
@@ -198,7 +199,7 @@ def deletion(net: GalaxyNet, found: Attribution, *, steps: int = 6, displaced: i
 
     Pixels, all bands of one at once, are replaced by the sky, those with the largest numbers of the map first; for
     insertion they are put back into the galaxy smoothed by a Gaussian of a tenth of the side, as there. The answer is
-    the probability, or the share of the votes; of an attribute the value, from 0 for the sky to 1 for the whole galaxy.
+    the probability, or the share of the votes; of an attribute the value, on its own scale.
 
     Both curves have ``steps`` + 1 points, closest where few pixels are replaced, at the shares (k / steps)^2.
 
@@ -212,9 +213,6 @@ def deletion(net: GalaxyNet, found: Attribution, *, steps: int = 6, displaced: i
     shares = np.linspace(0, 1, steps + 1) ** 2
     with still(net):
         curves = _curves(net, found, maps, shares)
-    if found.target.scale == VALUE:
-        empty, whole = curves[0, 0, -1], curves[0, 0, 0]
-        curves = (curves - empty) / (whole - empty if whole != empty else 1.0)
     areas = np.asarray(np.trapezoid(curves, shares, axis=2), np.float64)
     return Deletion(found, shares, curves[0, 0], curves[0, 1], areas[1:])
 

@@ -145,7 +145,7 @@ def _drawn_maps(one: Seen, found: Sequence[Attribution], removed: Sequence[Delet
         for number, gone in enumerate(removed):
             label = METHODS[gone.of.method].title
             curves.plot(gone.shares, gone.deleted, marker="o", markersize=3, label=label, **line_style(number))
-        name = "value, from empty to whole" if found and found[0].target.scale == VALUE else "probability or share"
+        name = "value" if found and found[0].target.scale == VALUE else "probability or share"
         curves.set(xlabel="share of pixels taken away", ylabel=name, title="as pixels are taken away", xlim=(0, 1))
         curves.legend(fontsize=7)
         for axes in grid[2 + len(found) :]:

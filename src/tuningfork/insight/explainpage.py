@@ -22,6 +22,7 @@ from .explaincase import EFFORTS, Case, Seen
 WIDTH = 10.2  # inches of a figure that fills the page
 SHARP = 110  # dots per inch at which pictures inside figures are kept
 BELIEVED, DOUBTED, REFUSED = "yes", "with caution", "no"
+LEAST = 0.05  # of its scale: an answer that the galaxy lifts less above that of the empty sky has nothing to be shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +77,12 @@ def verdict(random: Randomisation, removed: Deletion) -> tuple[str, str]:
     if not removed.passed:
         why = (
             f"{forgets}, but what it marks matters hardly more than other places: it beats {beats:.0%} of {n} of them."
+        )
+        return DOUBTED, why
+    if removed.reach < LEAST:
+        why = (
+            f"{forgets}, but the empty sky has the same answer, or more of it ({removed.deleted[0]:.2f} with the "
+            f"galaxy, {removed.deleted[-1]:.2f} without): no map can show what makes it."
         )
         return DOUBTED, why
     if not removed.falls:
