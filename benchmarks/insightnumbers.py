@@ -115,9 +115,11 @@ def explained(found: dict[str, object], path: Path) -> None:
     """What explain tells in numbers: maps that can be believed, answers as pixels go, dreams, units, mean curves."""
     numbers = json.loads(path.read_text())["numbers"]
     believed: collections.Counter[str] = collections.Counter()
+    bright: list[bool] = []
     for one, its in numbers["galaxies"].items():
         for target, told in its.get("attribution", {}).items():
             believed.update(each["believed"] for each in told["maps"].values())
+            bright += [each["beats brightness"] for each in told["maps"].values()]
             for method, each in told["maps"].items():
                 pairs = zip(each["shares of the pixels"][1:-1], each["answer without them"][1:-1], strict=True)
                 gone = ", ".join(f"{value:.2f} without {share:.0%}" for share, value in pairs)
@@ -140,6 +142,8 @@ def explained(found: dict[str, object], path: Path) -> None:
             told = ", ".join(f"{value:.2f} at {step:g}" for step, value in steps)
             say(found, f"{path.stem} {one} {kind}", curve[answer], f"{path.stem} {one}, {answer} with {kind}: {told}")
     say(found, f"{path.stem} believed", dict(believed), f"{path.stem}: maps that can be believed: {dict(believed)}")
+    text = f"{path.stem}: {sum(bright)} of {len(bright)} maps do better than taking the brightest pixels"
+    say(found, f"{path.stem} beat brightness", sum(bright), text)
     how = [unit["correlation"] for unit in numbers["model"]["exemplars"]["units"]]
     say(found, f"{path.stem} units", how, f"{path.stem}: units go with answers by {min(how):.2f} to {max(how):.2f}")
     mean = numbers["model"]["mean sensitivity"]
