@@ -189,10 +189,10 @@ def held(rows: np.ndarray, found: np.ndarray) -> str:
 def candidates(index: Index, rows: np.ndarray, codes: np.ndarray, threads: int) -> None:
     """What share of the neighbours the graph gives as candidates, by how many it looks at and how many it gives."""
     usual = index.graph.expansion_search
-    for looked in (usual, 2 * usual, 4 * usual):
+    for looked in (usual // 8, usual // 4, usual // 2, usual):
         index.graph.expansion_search = looked
         watch = Watch()
-        given = np.asarray(index.graph.search(codes, looked, threads=threads).keys).astype(np.int64)
+        given = np.asarray(index.graph.search(codes, min(looked, 512), threads=threads).keys).astype(np.int64)
         seconds = watch()[0] / len(codes)
         shares = (
             f"{held(rows, given[:, :count])} of {count}" for count in (2 * K, 64, 128, 256, 512) if count <= looked

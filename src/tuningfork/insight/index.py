@@ -23,8 +23,9 @@ SUFFIX, AXES = ".usearch", ".axes.npy"
 DIMENSIONS = 128  # of a vector in the graph, one byte each
 CANDIDATES = 64  # of the graph for each query, of which the exact cosines choose
 SAMPLE, PIECES = 16_384, 64  # galaxies that the axes are learnt from, in so many places of the file
-# of the graph (Malkov & Yashunin 2018, HNSW): links per vector, and how many are looked at when adding and searching
-CONNECTIVITY, ADDING, SEARCHING = 16, 64, 128
+# of the graph (Malkov & Yashunin 2018, HNSW): links per vector, and how many are looked at when adding and searching;
+# with 128 instead of 1024 looked at, 94% instead of 96% of the neighbours were found among 10 million
+CONNECTIVITY, ADDING, SEARCHING = 16, 64, 1024
 KEEP = 600.0  # seconds after which a graph in the making is written, to be gone on with after a kill
 
 
