@@ -9,8 +9,8 @@ features that are there are kept and the rest is made anew.
 """
 
 import argparse
+import contextlib
 import html
-import os
 import shlex
 import shutil
 import subprocess
@@ -44,8 +44,8 @@ def tuningfork(*words: object, into: Path | None = None) -> None:
     print(f"\n$ tuningfork {shlex.join(told)}", flush=True)
     began = time.perf_counter()
     start = [sys.executable, "-c", "from tuningfork.cli import main; main()"]
-    with open(into or os.devnull, "wb") as file:
-        code = subprocess.run([*start, *told], check=False, stdout=file if into else None).returncode
+    with into.open("wb") if into else contextlib.nullcontext() as file:
+        code = subprocess.run([*start, *told], check=False, stdout=file).returncode
     print(f"({time.perf_counter() - began:.0f} s)", flush=True)
     if code not in (0, 3):
         sys.exit(code)
@@ -187,16 +187,8 @@ def main() -> None:
     tuningfork("label-next", features, "--votes", votes, "--count", 24, *files)
     hundred(store, known, out)
     tuningfork("fit-few", features, "--labels", out / "hundred.csv", "--out", out / "few.parquet")
-    tuningfork(
-        "evaluate",
-        out / "few.parquet",
-        "--truth",
-        out / "rest.parquet",
-        "--unmatched",
-        "drop",
-        "--out",
-        out / "few.html",
-    )
+    judged = ["--truth", out / "rest.parquet", "--unmatched", "drop"]
+    tuningfork("evaluate", out / "few.parquet", *judged, "--out", out / "few.html")
     tuningfork("measure", few, "--out", out / "shapes.parquet")
     shapes(out / "shapes.parquet", insightnumbers.truth(few) if choice.data is None else known, out / "shapes.png")
     colours = ["--catalog", votes, "--colour", "class", "--image", out / "atlas.jpg", "--figure", out / "atlas.png"]

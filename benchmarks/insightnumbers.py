@@ -89,7 +89,10 @@ def measured(found: dict[str, object], path: Path, known: dict[str, str]) -> Non
 
 
 def told_apart(found: dict[str, object], path: Path, early: set[str]) -> None:
-    """How well one measure tells ``early`` galaxies from the others: ROC AUC, and which way round."""
+    """How well one measure tells ``early`` galaxies from the others: ROC AUC, of the larger or the smaller values.
+
+    Which of the two is said by the medians, so that an AUC near 0.5 may be below it.
+    """
     table = pyarrow.parquet.read_table(path)
     good = table.filter(pyarrow.compute.equal(table["status"], "done"))
     yes = np.array([one in early for one in good["id"].to_pylist()])
@@ -108,6 +111,7 @@ def told_apart(found: dict[str, object], path: Path, early: set[str]) -> None:
         told = estimate(auc, len(its))["auc"]
         assert not isinstance(told, list)
         text = f"{kind.sum()} ellipticals and {(~kind).sum()} spirals told apart by {name}: AUC {told.text(2)}"
+        text += f" ({'larger' if sign > 0 else 'smaller'} in ellipticals)"
         say(found, f"told apart by {name}", told.as_dict(), text)
 
 

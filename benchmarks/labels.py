@@ -160,7 +160,7 @@ def on_cards(results: dict[str, Any], models: Path) -> None:
                     "galaxies": sum(result["judged on"].values()),
                     "labels": point["n"],
                     "draws": number,
-                    "command": "python benchmarks/labels.py DATA gz1 --networks",
+                    "command": "python benchmarks/labels.py DATA gz1 --out FOLDER --imagenet FILE --networks --cards",
                 }
                 if number > 1:  # the 10th to the 90th percentile of the draws; of a few draws their range
                     entry |= {"low": round(point["low"], 4), "high": round(point["high"], 4)}

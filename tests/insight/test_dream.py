@@ -1,5 +1,6 @@
 """Dreams, visualisations and building blocks: they excite what they shall, stay pictures, and repeat themselves."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,12 @@ def test_a_dream_excites_more_than_a_thousand_galaxies_do_and_is_a_picture(galax
         assert found.small.shape == galaxies[3].shape
         assert found.after[0] == pytest.approx(excitations(net, found.small[None], [objective])[0, 0], rel=1e-4)
     assert found.answers_after[1] > found.answers_before[1]
+    likeliest = "abc"[int(found.answers_before.argmax())]
+    assert found.figure().axes[0].get_title(loc="left").startswith(f"galaxy: {likeliest} ")
+    votes = replace(found, head="dirichlet")  # whose largest number is no likeliest class
+    assert votes.figure().axes[0].get_title(loc="left").startswith("galaxy\n")
+    attributes = replace(found, head="sigmoid")
+    assert attributes.figure().axes[1].get_title(loc="left").startswith("dream: b at ")
 
 
 def test_a_dream_repeats_itself_and_leaves_the_network_as_it_was(galaxies: np.ndarray) -> None:

@@ -89,6 +89,8 @@ def test_the_figure_tells_its_numbers(sky: Path) -> None:
     assert points[-1].text() in picture.alt and "colour at strengths 0, 0.5, 1, 1.5, 2" in picture.alt
     drawn = base64.b64decode(picture.address.split(",", 1)[1]).decode()
     assert "principal axis" in drawn and "class as without it" in drawn
+    assert PERTURBATIONS["band"].strengths(3) == (0, 1, 2, 3) and PERTURBATIONS["band"].line == {"linestyle": "none"}
+    assert PERTURBATIONS["colour"].strengths(3) == found.steps and not PERTURBATIONS["colour"].line
 
 
 def test_views_of_one_galaxy_are_resampled_together() -> None:

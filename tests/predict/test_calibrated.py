@@ -20,7 +20,7 @@ from tuningfork.model.share import ship
 from tuningfork.predict.answers import Galaxy, Head, certain
 from tuningfork.predict.classify import classify
 from tuningfork.predict.engine import open_engines
-from tuningfork.predict.inwords import block, line, ranked, tell, unusual
+from tuningfork.predict.inwords import block, line, ranked, tell, unusual, worded
 from tuningfork.predict.predict import predict
 
 from .sketches import CLASSES, HEADS, SIDE, make_set, picture
@@ -203,6 +203,8 @@ def test_a_class_that_is_dear_to_miss_is_told_first() -> None:
     assert tell(both, {"elliptical": 0.9, "merger": 0.1}, short=True) == "perhaps merger .10 or elliptical"
     assert tell(both, {"elliptical": 0.1, "merger": 0.9}, short=True) == "merger .90 or elliptical"
     assert ranked(head, {"elliptical": 0.9, "merger": 0.1}) == [("merger", 0.1), ("elliptical", 0.9)]
+    assert worded(head, {"elliptical": 0.9, "merger": 0.1}) == [("perhaps merger", 0.1), ("elliptical", 0.9)]
+    assert worded(head, {"elliptical": 0.2, "merger": 0.8}) == [("merger", 0.8), ("elliptical", 0.2)]
 
 
 def test_what_is_no_galaxy_is_told_first() -> None:

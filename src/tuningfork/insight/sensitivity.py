@@ -188,6 +188,8 @@ def sensitivity_figure(found: Sensitivity, lines: Mapping[str, Sequence[Estimate
         if found.head == "classes":
             dashed: dict[str, Any] = {"linestyle": "--", "marker": "x"} | PERTURBATIONS[found.kind].line
             axes.plot(found.steps, found.kept, color=COLOURS[-1], linewidth=1, label="class as without it", **dashed)
+        if not PERTURBATIONS[found.kind].steps:  # names and no amounts
+            axes.set_xticks(found.steps)
         axes.set(xlabel=found.strength, ylabel="share of galaxies", ylim=(-0.01, 1.02))
         if title:
             axes.set_title(title)

@@ -85,6 +85,13 @@ def ranked(head: Head, said: Mapping[str, float]) -> list[tuple[str, float]]:
     return sorted(order, key=lambda one: one[0] != given)
 
 
+def worded(head: Head, said: Mapping[str, float]) -> list[tuple[str, float]]:
+    """:func:`ranked` with names for people: that of a class given though another is likelier begins with "perhaps"."""
+    order = [(plain(name), value) for name, value in ranked(head, said)]
+    (given, value), *others = order
+    return [(f"perhaps {given}", value), *others] if any(other > value for _, other in others) else order
+
+
 def stage(t: float) -> str:
     """The name of the nearest Hubble stage: 4.1 is "Sbc"."""
     return STAGES[min(max(round(t), -6), 11)]
@@ -121,13 +128,13 @@ def tell(head: Head, said: Mapping[str, float], short: bool = False) -> str:
         if not short or not words:
             words += [f"{name} {share(value)}" for name, value in strongest(head, said)[: 1 if short else None]]
         return ", ".join(words) or "no attribute stands out"
-    order = ranked(head, said)
-    best, *others = [f"{plain(name)} {share(value)}" for name, value in order]
-    best = f"perhaps {best}" if order[0][1] < max(value for _, value in order) else best
+    order = worded(head, said)
+    best, *others = [f"{name} {share(value)}" for name, value in order]
     likely = [text for text, (_, value) in zip(others, order[1:], strict=True) if value >= MENTIONED][:3]
     chosen = [] if head.rates else [plain(name) for name in head.likely(said)]  # sets are of the training's shares
     if short:
-        return " or ".join([best, *(one for one in chosen if one != plain(order[0][0]))])
+        given = plain(ranked(head, said)[0][0])
+        return " or ".join([best, *(one for one in chosen if one != given)])
     if head.rates:
         return f"{best} ({', '.join(likely)}; {_rarest(head)})" if likely else best
     text = f"{best} ({', '.join(likely)})" if likely else best

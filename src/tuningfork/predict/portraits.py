@@ -15,7 +15,7 @@ from .. import disk
 from ..errors import RecipeError
 from .answers import Galaxy, Head
 from .classify import Classification
-from .inwords import STAGES, hubble_type, plain, ranked, share, strongest, way
+from .inwords import STAGES, hubble_type, share, strongest, way, worded
 from .sight import Portrait
 
 MOST_DRAWN = 24  # galaxies of one figure
@@ -130,7 +130,7 @@ def _card(
         elif head.is_attributes:
             y = _attributes(page, head, said, x, y)
         else:
-            y = _bars(page, [(plain(name), p) for name, p in ranked(head, said)[:MOST_CLASSES]], x, y, BLUE)
+            y = _bars(page, worded(head, said)[:MOST_CLASSES], x, y, BLUE)
         y -= 0.12
 
 
