@@ -1,10 +1,12 @@
 """What helps a reference model: short runs that differ in one thing each, judged on validation galaxies alone.
 
 Every run trains as `make models` does, but for few epochs and of smaller pictures, so that it takes minutes;
-a run of another seed says how far chance alone takes them. Test galaxies are not looked at. The start weights are those
+a run of another seed says how far chance alone takes them. With --whole every run is as long and its pictures as large
+as those of `make models`: three quarters of an hour each. Test galaxies are not looked at. The start weights are those
 that `make models` fetches. Run again, it goes on where it was.
 
     OMP_NUM_THREADS=2 python benchmarks/ablations.py DATA [--out ablations] [--epochs 3] [--size 96] [--only NAME ...]
+    OMP_NUM_THREADS=2 python benchmarks/ablations.py DATA --whole --only "as they are made" "160 px" "mean with 160 px"
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from tuningfork import disk
 from tuningfork import recipe as recipes
@@ -36,13 +40,15 @@ JUDGED = {"gz1": "gz1", "efigi": "efigi"}  # model -> its sample
 @dataclass(frozen=True)
 class Variant:
     """What differs: ``changes`` to the recipe, samples left ``without``, the labels that are learnt (none given: all),
-    the ``share`` of training galaxies that teach (by lot, in the more epochs), and the views that are averaged."""
+    the ``share`` of training galaxies that teach (by lot, in the more epochs), the views that are averaged, and the
+    variants whose answers are averaged instead of training (``mean``)."""
 
     changes: Mapping[str, Any] = field(default_factory=dict)
     without: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     share: float = 1.0
     views: int = 8
+    mean: tuple[str, ...] = ()
 
 
 VARIANTS: dict[str, Variant] = {
@@ -58,6 +64,9 @@ VARIANTS: dict[str, Variant] = {
     "EFIGI alone": Variant(without=(*SIMULATED, "gz1", "stripe82", "examples"), labels=("stage", "efigi")),
     "64 px": Variant({"train.display.size": 64, "train.augment.shift": 3.0}),
     "96 px": Variant({"train.display.size": 96, "train.augment.shift": 4.5}),
+    "128 px": Variant({"train.display.size": 128, "train.augment.shift": 6.0}),
+    "160 px": Variant({"train.display.size": 160, "train.augment.shift": 7.5}),
+    "mean with 160 px": Variant(mean=("as they are made", "160 px")),
     "whole picture": Variant({"train.display.petrosian": 0.0}),
     "no average of weights": Variant({"train.train.ema": 0.0}),
     "no balance": Variant({"train.train.balance": "none"}),
@@ -73,17 +82,20 @@ def main() -> None:
     parser.add_argument("--samples", type=Path, help="folder of the samples' stores, if they are there already")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--size", type=int, default=96)
+    parser.add_argument("--whole", action="store_true", help="as many epochs, and as large, as make models has them")
     parser.add_argument("--only", nargs="*", default=list(VARIANTS), choices=list(VARIANTS))
     choice = parser.parse_args()
     base = recipes.load(ReferenceRecipe, RECIPE)
-    short = {"train.display.size": choice.size, "train.augment.shift": 4.5}
+    short: dict[str, Any] = {} if choice.whole else {"train.display.size": choice.size, "train.augment.shift": 4.5}
+    epochs, patience = base.train.train.epochs if choice.whole else choice.epochs, base.train.train.patience
     if choice.start:
         short["train.model.pretrained"] = choice.start
     union = gather_samples(choice.data, choice.samples or choice.out / "samples", base.sky, base.lenses)
     rows = []
     for name in choice.only:
         variant = VARIANTS[name]
-        steps = {"train.train.epochs": round(choice.epochs / variant.share)}  # as many of the optimiser for all
+        steps = {"epochs": round(epochs / variant.share), "patience": round(patience / variant.share)}  # alike for all
+        steps = {f"train.train.{key}": value for key, value in steps.items()}
         recipe = recipes.replace(base, {**short, **steps, **variant.changes})
         rows.append(_row(name, variant, union, recipe, choice.out))
         print(json.dumps(rows[-1]), flush=True)
@@ -122,9 +134,10 @@ def _row(name: str, variant: Variant, union: Union, recipe: ReferenceRecipe, out
     drawn = (np.asarray(catalog["part"]) != "train") | (uniform(ids.tolist(), 3) < variant.share)
     some = catalog.select(ids[~np.isin(samples, variant.without) & drawn].tolist())
     plain = name not in ("one view", "60 views")  # these judge the first variant's network again
-    run = out / (name if plain else "as they are made").replace(" ", "-")
+    run = _folder(out, name if plain else "as they are made")
     began = time.monotonic()
-    train(union, run, labels=some, recipe=recipe.train)
+    if not variant.mean:
+        train(union, run, labels=some, recipe=recipe.train)
     row: dict[str, Any] = {"variant": name, "seconds": round(time.monotonic() - began)}
     for model, sample in JUDGED.items():
         if variant.labels and model not in variant.labels:
@@ -132,10 +145,29 @@ def _row(name: str, variant: Variant, union: Union, recipe: ReferenceRecipe, out
         here = (samples == sample) & (np.asarray(catalog["part"]) == "validation")
         chosen = ids[here].tolist()
         path = run / f"{model}-{views}.parquet"
-        predict(union, run / "models" / model, path, ids=chosen, part="validation", views=views)
+        if variant.mean:
+            _average([_folder(out, one) / path.name for one in variant.mean], path)
+        else:
+            predict(union, run / "models" / model, path, ids=chosen, part="validation", views=views)
         judged = evaluate(path, catalog.select(chosen), run / f"{model}-{views}.html")
         row[model] = _told(model, judged.numbers)
     return row
+
+
+def _folder(out: Path, name: str) -> Path:
+    return out / name.replace(" ", "-")
+
+
+def _average(votes: list[Path], out: Path) -> None:
+    """The mean of what several models say of the same galaxies, as a table of votes; where their "class" differs the
+    likeliest is judged."""
+    tables = [pq.read_table(one) for one in votes]
+    assert all(one["id"].equals(tables[0]["id"]) for one in tables), f"{votes} hold other galaxies"
+    numbers = [one.name for one in tables[0].schema if pa.types.is_floating(one.type) and one.name not in ("ra", "dec")]
+    columns = {name: tables[0][name] for name in ("id", "status", "reason")}
+    columns |= {name: np.mean([one[name].to_numpy() for one in tables], axis=0) for name in numbers}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(columns), out)
 
 
 def _told(model: str, numbers: dict[str, Any]) -> dict[str, Any]:
