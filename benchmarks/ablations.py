@@ -159,15 +159,21 @@ def _folder(out: Path, name: str) -> Path:
 
 
 def _average(votes: list[Path], out: Path) -> None:
-    """The mean of what several models say of the same galaxies, as a table of votes; where their "class" differs the
-    likeliest is judged."""
+    """The mean of what several models say of the same galaxies, as a table of votes."""
     tables = [pq.read_table(one) for one in votes]
     assert all(one["id"].equals(tables[0]["id"]) for one in tables), f"{votes} hold other galaxies"
-    numbers = [one.name for one in tables[0].schema if pa.types.is_floating(one.type) and one.name not in ("ra", "dec")]
-    columns = {name: tables[0][name] for name in ("id", "status", "reason")}
-    columns |= {name: np.mean([one[name].to_numpy() for one in tables], axis=0) for name in numbers}
+    mean = tables[0]
+    for place, its in enumerate(mean.schema):
+        if pa.types.is_floating(its.type) and its.name not in ("ra", "dec"):
+            values = np.mean([one[its.name].to_numpy() for one in tables], axis=0)
+            mean = mean.set_column(place, its, pa.array(values, its.type))
+    if "class" in mean.column_names:
+        names = [one for one in mean.column_names if one.startswith("p_") and one != "p_typical"]
+        likeliest = np.stack([mean[one].to_numpy() for one in names]).argmax(axis=0)
+        place, its = mean.schema.get_field_index("class"), mean.schema.field("class")
+        mean = mean.set_column(place, its, pa.array([names[one][2:] for one in likeliest], its.type))
     out.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table(columns), out)
+    pq.write_table(mean, out)
 
 
 def _told(model: str, numbers: dict[str, Any]) -> dict[str, Any]:
