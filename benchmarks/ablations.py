@@ -69,6 +69,8 @@ VARIANTS: dict[str, Variant] = {
     "mean with 160 px": Variant(mean=("as they are made", "160 px")),
     "whole picture": Variant({"train.display.petrosian": 0.0}),
     "no average of weights": Variant({"train.train.ema": 0.0}),
+    "two views agree": Variant({"train.train.agree": 1.0}),
+    "two views agree, weight 3": Variant({"train.train.agree": 3.0}),
     "no balance": Variant({"train.train.balance": "none"}),
 }
 

@@ -50,6 +50,7 @@ class Train:
     patience: int = 0  # stop after so many epochs without a better one; 0 = never
     select: str = "loss"  # the best epoch by validation "loss", or "score" (accuracy of classes, RMSE of votes)
     balance: str = "none"  # classes per epoch: "none" (as they are), "sqrt" or "balanced"
+    agree: float = 0.0  # weight in the loss of the disagreement between features of two views of a galaxy; 0 = one view
     prior: float = 0.0  # how far classes' answers go back from the shares that balance gave them to their own: 0 to 1
     class_weights: str = "none"  # in the loss: "none" or "balanced" (N / (K n_k))
     loss: str = "auto"  # "auto" or a key of tuningfork.train.objective.LOSSES that fits the head
@@ -97,6 +98,7 @@ _RANGES = {
     "warmup": (0.0, math.inf),
     "gamma": (0.0, 1.0),
     "ema": (0.0, 1.0),
+    "agree": (0.0, math.inf),
     "prior": (0.0, 1.0),
     "label_smoothing": (0.0, 1.0),
     "raw_epochs": (0.0, math.inf),
@@ -127,6 +129,11 @@ def check(recipe: TrainRecipe) -> None:
         raise RecipeError("'train.rate' is 0: nothing would be learnt")
     if train.layer_decay == 0:
         raise RecipeError("'train.layer_decay' is 0: only the last layer would learn. Free it alone instead (stages)")
+    if train.agree and train.ema == 0:
+        raise RecipeError(
+            f"'train.agree' is {train.agree:g}, but 'train.ema' is 0: the second view is looked at by the average of "
+            "the weights, which is then the network itself: use 0.995, say"
+        )
     if train.raw_epochs and recipe.model.link != "divisive":
         raise RecipeError(
             f"'train.raw_epochs' is {train.raw_epochs:g}, but the link '{recipe.model.link}' divides nothing that "

@@ -18,6 +18,8 @@ from ..data.augment import augment, mirrored_views
 from ..errors import TrainingError
 from ..galaxy.catalog import Catalog
 from ..galaxy.records import Source
+from ..model.net import GalaxyNet
+from .agree import another_view, disagreement
 from .choices import ModelChoice, Train, TrainRecipe, check
 from .finish import TrainSummary, finish, finished, summarise
 from .judge import is_better, judge, outputs
@@ -89,6 +91,7 @@ def _step(run: Run, rows: NDArray[np.int64]) -> None:
     train, now, net = run.recipe.train, run.state.progress, run.state.net
     torch.manual_seed(mixed(train.seed, now.step))  # dropout
     generator = torch.Generator().manual_seed(mixed(train.seed, now.step) ^ 1)  # views
+    anew = torch.Generator().manual_seed(mixed(train.seed, now.step) ^ 2)  # second views
     epochs = now.step / run.steps
     rate = rate_at(epochs, run.recipe, now.stage)
     for group in run.state.optimizer.param_groups:
@@ -103,8 +106,15 @@ def _step(run: Run, rows: NDArray[np.int64]) -> None:
         flags = mirrored_views(len(some), run.recipe.augment, run.judged.size, generator)
         targets = in_a_mirror(run.targets[0][some], flags, run.joined.labels.names)
         x = augment(pictures, run.recipe.augment, run.judged.size, generator, run.colours)  # (n, C, S, S) in 0..1
-        z = run.module(x)  # (n, K)
-        losses.append(loss_of(z, targets.to(run.device)))  # (n,)
+        if train.agree:
+            assert isinstance(net, GalaxyNet)
+            features = run.module.features(x)  # (n, F)
+            views = another_view(pictures, flags, run.recipe.augment, run.judged.size, anew, run.colours)
+            apart = disagreement(features, run.judged, views)  # (n,)
+            losses.append(loss_of(net.last(net.dropout(features)), targets.to(run.device)) + train.agree * apart)
+        else:
+            z = run.module(x)  # (n, K)
+            losses.append(loss_of(z, targets.to(run.device)))  # (n,)
         run.fabric.backward(losses[-1].sum() / len(rows))
     loss = torch.cat([part.detach().float() for part in losses]).cpu()  # (batch * accumulate,)
     norm = torch.nn.utils.clip_grad_norm_(net.parameters(), train.clip or math.inf)

@@ -159,6 +159,7 @@ def start(
     state.progress.origin = origin
     state.progress.torch, state.progress.threads = str(torch.__version__), torch.get_num_threads()
     module, _ = fabric.setup(net, optimizer)
+    module.mark_forward_method("features")
     if stored is not None:
         state.restore(stored[0])
         state.progress = stored[1]
@@ -196,7 +197,7 @@ def _optimizer(net: nn.Module, recipe: TrainRecipe, stage: int) -> torch.optim.O
     return torch.optim.SGD(groups, lr=train.rate, momentum=train.momentum, nesterov=nesterov)
 
 
-_LATER = {"train.layer_decay": 1.0, "train.prior": 0.0}  # choices that runs begun before them lack
+_LATER = {"train.layer_decay": 1.0, "train.prior": 0.0, "train.agree": 0.0}  # choices that runs begun before them lack
 
 
 def identity_of(recipe: TrainRecipe, joined: Joined) -> dict[str, Any]:
