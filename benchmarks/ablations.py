@@ -20,8 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tuningfork import disk
 from tuningfork import recipe as recipes
@@ -41,7 +39,7 @@ JUDGED = {"gz1": "gz1", "efigi": "efigi"}  # model -> its sample
 class Variant:
     """What differs: ``changes`` to the recipe, samples left ``without``, the labels that are learnt (none given: all),
     the ``share`` of training galaxies that teach (by lot, in the more epochs), the views that are averaged, and the
-    variants whose answers are averaged instead of training (``mean``)."""
+    variants of an earlier run whose networks are asked together instead of training one (``mean``)."""
 
     changes: Mapping[str, Any] = field(default_factory=dict)
     without: tuple[str, ...] = ()
@@ -64,13 +62,11 @@ VARIANTS: dict[str, Variant] = {
     "EFIGI alone": Variant(without=(*SIMULATED, "gz1", "stripe82", "examples"), labels=("stage", "efigi")),
     "64 px": Variant({"train.display.size": 64, "train.augment.shift": 3.0}),
     "96 px": Variant({"train.display.size": 96, "train.augment.shift": 4.5}),
-    "128 px": Variant({"train.display.size": 128, "train.augment.shift": 6.0}),
     "160 px": Variant({"train.display.size": 160, "train.augment.shift": 7.5}),
     "mean with 160 px": Variant(mean=("as they are made", "160 px")),
     "whole picture": Variant({"train.display.petrosian": 0.0}),
     "no average of weights": Variant({"train.train.ema": 0.0}),
     "two views agree": Variant({"train.train.agree": 1.0}),
-    "two views agree, weight 3": Variant({"train.train.agree": 3.0}),
     "no balance": Variant({"train.train.balance": "none"}),
 }
 
@@ -147,10 +143,8 @@ def _row(name: str, variant: Variant, union: Union, recipe: ReferenceRecipe, out
         here = (samples == sample) & (np.asarray(catalog["part"]) == "validation")
         chosen = ids[here].tolist()
         path = run / f"{model}-{views}.parquet"
-        if variant.mean:
-            _average([_folder(out, one) / path.name for one in variant.mean], path)
-        else:
-            predict(union, run / "models" / model, path, ids=chosen, part="validation", views=views)
+        asked = [_folder(out, one) / "models" / model for one in variant.mean] or [run / "models" / model]
+        predict(union, asked, path, ids=chosen, part="validation", views=views)
         judged = evaluate(path, catalog.select(chosen), run / f"{model}-{views}.html")
         row[model] = _told(model, judged.numbers)
     return row
@@ -158,24 +152,6 @@ def _row(name: str, variant: Variant, union: Union, recipe: ReferenceRecipe, out
 
 def _folder(out: Path, name: str) -> Path:
     return out / name.replace(" ", "-")
-
-
-def _average(votes: list[Path], out: Path) -> None:
-    """The mean of what several models say of the same galaxies, as a table of votes."""
-    tables = [pq.read_table(one) for one in votes]
-    assert all(one["id"].equals(tables[0]["id"]) for one in tables), f"{votes} hold other galaxies"
-    mean = tables[0]
-    for place, its in enumerate(mean.schema):
-        if pa.types.is_floating(its.type) and its.name not in ("ra", "dec"):
-            values = np.mean([one[its.name].to_numpy() for one in tables], axis=0)
-            mean = mean.set_column(place, its, pa.array(values, its.type))
-    if "class" in mean.column_names:
-        names = [one for one in mean.column_names if one.startswith("p_") and one != "p_typical"]
-        likeliest = np.stack([mean[one].to_numpy() for one in names]).argmax(axis=0)
-        place, its = mean.schema.get_field_index("class"), mean.schema.field("class")
-        mean = mean.set_column(place, its, pa.array([names[one][2:] for one in likeliest], its.type))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(mean, out)
 
 
 def _told(model: str, numbers: dict[str, Any]) -> dict[str, Any]:

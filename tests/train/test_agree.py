@@ -53,9 +53,8 @@ def test_what_the_teacher_itself_sees_agrees_wholly_and_its_opposite_not_at_all(
 def test_galaxies_that_change_places_disagree(teacher: GalaxyNet) -> None:
     with torch.no_grad():
         there = teacher.eval().features(views(6))
-    assert (
-        float(disagreement(there.roll(1, 0), teacher, views(6)).mean()) > 1
-    )  # others' features are no better than none
+    others = disagreement(there.roll(1, 0), teacher, views(6))
+    assert float(others.mean()) > 1  # those of other galaxies are no better than none
 
 
 def test_the_teacher_learns_nothing_and_stays_as_it_was(teacher: GalaxyNet) -> None:
